@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+#include "grape/apply/detail/rotate.hpp"
+#include "grape/core/error.hpp"
+#include "grape/core/executor.hpp"
+#include "grape/core/view.hpp"
+#include "grape/encoder/heads.hpp"
+#include "grape/encoder/rotation_action.hpp"
+
+namespace grape::inline v0 {
+namespace detail {
+
+/// a R x, its transpose a R^T x, and its inverse R^T x / a, where a is the attention factor.
+enum class Turning { forward, transpose, inverse };
+
+/// Checks that a view fits the action; the checks are few, since a decode step rotates very little.
+template <Accumulator A, Element T>
+void check_rotation(const RotationAction<A>& action, const TensorView<T>& x,
+                    std::string_view argument) {
+  static_assert(std::same_as<A, accumulation_t<T>>,
+                "grape: a RotationAction<float> rotates float, half and bfloat16 tensors, a "
+                "RotationAction<double> rotates double tensors");
+  if (x.seq() != action.seq()) [[unlikely]] {
+    fail(text(argument, " seq"), text(x.seq(), " tokens"),
+         text("the ", action.seq(), " positions of the action"));
+  }
+  if (action.batch() != 1 && x.batch() != action.batch()) [[unlikely]] {
+    fail(text(argument, " batch"), text(x.batch()),
+         text("the batch ", action.batch(), " of the action's positions"));
+  }
+  if (x.dim() < action.required_dim()) [[unlikely]] {
+    fail(text(argument, " dim"), text(x.dim()),
+         text("at least ", action.required_dim(), " (first rotated coordinate ",
+              action.first_coordinate(), " + rotary_dim ", 2 * action.planes(), ")"));
+  }
+  check_heads(argument, x.heads(), action.sets());
+}
+
+template <class T, class U>
+void check_same_shape(const TensorView<T>& got, const TensorView<U>& wanted,
+                      std::string_view argument) {
+  constexpr std::array<std::string_view, 4> kAxes{"batch", "seq", "heads", "dim"};
+  for (std::size_t a = 0; a < 4; ++a) {
+    if (got.extent(a) != wanted.extent(a)) {
+      fail(text(argument, " ", kAxes[a]), text(got.extent(a)), text(wanted.extent(a)));
+    }
+  }
+}
+
+/// An output must be its input, element by element, or share nothing with it.
+template <class T, class U>
+void check_alias(const TensorView<T>& in, const TensorView<U>& out, std::string_view argument) {
+  const bool same = static_cast<const void*>(in.data()) == out.data() &&
+                    in.stride(0) == out.stride(0) && in.stride(1) == out.stride(1) &&
+                    in.stride(2) == out.stride(2) && in.stride(3) == out.stride(3);
+  if (!same && share_elements(in, out)) {
+    fail(argument, "a view that shares elements with the input",
+         "the very same view, or one that does not overlap");
+  }
+}
+
+/// Copies the coordinates that no plane turns.
+template <class T, class A>
+void copy_unturned(const RotationAction<A>& action, const TensorView<const T>& x,
+                   const TensorView<T>& y, Index b, Index t) {
+  const Index first = action.first_coordinate(), turning = action.turning_planes();
+  const bool split = action.pairing() == Pairing::half_split;
+  const Index second = first + (split ? action.planes() : turning);
+  for (Index h = 0; h < x.heads(); ++h) {
+    const auto copy = [&](Index begin, Index end) {
+      for (Index d = begin; d < end; ++d) y(b, t, h, d) = x(b, t, h, d);
+    };
+    copy(0, first);
+    copy(first + turning, second);
+    copy(second + turning, x.dim());
+  }
+}
+
+/// Rotates tokens [begin, begin + count) of batch entry b by their rows.
+template <bool inverse, class T, class A>
+void rotate_tile(const RotationAction<A>& action, const A* rows, const TensorView<const T>& x,
+                 const TensorView<T>& y, Index b, Index begin, Index count) {
+  const PlaneLayout layout{action.first_coordinate(), action.planes(), action.turning_planes()};
+  const Index row = action.row_size(), sets = action.sets(), heads = x.heads();
+  // A run along one axis of the view: the heads of a token, or the tokens of a head.
+  const auto run = [&](Index t, Index h, Index set, std::size_t axis, Index steps, Index row_step) {
+    const T* from = &x(b, begin + t, h, 0);
+    T* to = &y(b, begin + t, h, 0);
+    const A* c = rows + t * row + set * 2 * layout.turning;
+    const auto rotate = action.pairing() == Pairing::half_split
+                            ? &rotate_run<Pairing::half_split, inverse, T>
+                            : &rotate_run<Pairing::interleaved, inverse, T>;
+    rotate(from, x.stride(axis), x.stride(3), to, y.stride(axis), y.stride(3), c, row_step, layout,
+           steps);
+  };
+  if (heads > 1 && x.stride(2) <= x.stride(1)) {  // follow memory
+    for (Index t = 0; t < count; ++t) {
+      if (sets == 1) {
+        run(t, 0, 0, 2, heads, 0);
+      } else {
+        for (Index h = 0; h < heads; ++h) run(t, h, parameter_set(h, heads, sets), 2, 1, 0);
+      }
+    }
+  } else {
+    for (Index h = 0; h < heads; ++h) run(0, h, parameter_set(h, heads, sets), 1, count, row);
+  }
+}
+
+/// y = turned x, over all tiles. x and y have one shape and are one view or do not overlap.
+template <Turning turning, class T, class A, Executor E>
+void rotate(const RotationAction<A>& action, const TensorView<const T>& x, const TensorView<T>& y,
+            const E& executor) {
+  constexpr bool kInverse = turning != Turning::forward;
+  const bool in_place = x.data() == y.data();
+  const Index tile = action.tile(), seq = x.seq();
+  const Index tiles = (seq + tile - 1) / tile;
+  const auto one = [&](Index i, A* scratch, double scale) {
+    const Index b = i / tiles, begin = i % tiles * tile, count = std::min(tile, seq - begin);
+    const A* rows = action.rows(action.batch() == 1 ? 0 : b, begin, count, scratch);
+    std::vector<A> scaled;
+    if (scale != 1) {
+      scaled.assign(rows, rows + count * action.row_size());
+      for (A& entry : scaled) entry *= static_cast<A>(scale);
+      rows = scaled.data();
+    }
+    if (!in_place) {
+      for (Index t = begin; t < begin + count; ++t) copy_unturned(action, x, y, b, t);
+    }
+    rotate_tile<kInverse>(action, rows, x, y, b, begin, count);
+  };
+  const double factor = action.attention_factor();
+  const double scale = turning == Turning::inverse ? 1 / (factor * factor) : 1.0;
+  if (action.joined()) {
+    executor.run(x.batch() * tiles, [&](Index i) {
+      alignas(64) A scratch[RotationAction<A>::kScratch];
+      one(i, scratch, scale);
+    });
+  } else {
+    executor.run(x.batch() * tiles, [&](Index i) { one(i, nullptr, scale); });
+  }
+}
+
+/// d_theta[set, plane] += sum over tokens and heads of position * (d_out x out) of the pair: with
+/// out = a R(n theta) x, d out / d theta = n J out, J = [[0, -1], [1, 0]].
+template <class T, class A, Executor E>
+void accumulate_frequency_gradient(const RotationAction<A>& action, const TensorView<const T>& out,
+                                   const TensorView<const T>& d_out, double* d_theta,
+                                   const E& executor) {
+  const Index sets = action.sets(), planes = action.planes(), tokens = out.batch() * out.seq();
+  const Index parameters = sets * planes;
+  // Partial sums over fixed runs of tokens, added in order: the same bits on any executor.
+  const Index parts = std::min<Index>(tokens, 64);
+  std::vector<double> partial(static_cast<std::size_t>(parts * parameters), 0.0);
+  executor.run(parts, [&](Index part) {
+    double* sum = partial.data() + part * parameters;
+    for (Index i = tokens * part / parts; i < tokens * (part + 1) / parts; ++i) {
+      const Index b = i / out.seq(), t = i % out.seq();
+      const double position = action.position(action.batch() == 1 ? 0 : b, t);
+      for (Index h = 0; h < out.heads(); ++h) {
+        double* row = sum + parameter_set(h, out.heads(), sets) * planes;
+        for (Index m = 0; m < planes; ++m) {
+          const PlaneCoordinates c = plane_coordinates(action.pairing(), m, planes);
+          const Index i0 = action.first_coordinate() + c.first;
+          const Index i1 = action.first_coordinate() + c.second;
+          const auto value = [&](const TensorView<const T>& v, Index d) {
+            return static_cast<double>(widen(v(b, t, h, d)));
+          };
+          row[m] +=
+              position * (value(d_out, i1) * value(out, i0) - value(d_out, i0) * value(out, i1));
+        }
+      }
+    }
+  });
+  for (Index part = 0; part < parts; ++part) {
+    for (Index p = 0; p < parameters; ++p)
+      d_theta[p] += partial[static_cast<std::size_t>(part * parameters + p)];
+  }
+}
+
+}  // namespace detail
+}  // namespace grape::inline v0

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <concepts>
+#include <span>
+#include <type_traits>
+
+#include "grape/apply/detail/rotate_tensor.hpp"
+#include "grape/core/error.hpp"
+#include "grape/core/executor.hpp"
+#include "grape/core/view.hpp"
+#include "grape/encoder/encoder.hpp"
+#include "grape/encoder/rotation_action.hpp"
+
+namespace grape::inline v0 {
+
+/// Rotates x in place by the action: x_t <- exp(s_t L) x_t for every token t and head (sections 2.5
+/// and 3 of the paper). x is [batch, seq, heads, dim] of any strides with seq = action.seq();
+/// coordinates outside of the rotated ones are not touched. half and bfloat16 compute in float and
+/// round once. NaN and infinity propagate. An empty view is left alone.
+///
+/// Throws ArgumentError, before anything is written, if the batch, seq, heads or dim of the view do
+/// not fit the action.
+template <Accumulator A, Element T, Executor E = Serial>
+requires(!std::is_const_v<T>) void apply_rotation(const RotationAction<A>& action, TensorView<T> x,
+                                                  const E& executor = {}) {
+  if (x.empty()) return;
+  detail::check_rotation(action, x, "x");
+  detail::rotate<detail::Turning::forward, T>(action, x, x, executor);
+}
+
+/// Rotates queries and keys in place by one action; their head counts may differ (grouped queries).
+/// Throws as above, also if the two views share an element.
+template <Accumulator A, Element T, Executor E = Serial>
+requires(!std::is_const_v<T>) void apply_rotation(const RotationAction<A>& action, TensorView<T> q,
+                                                  TensorView<T> k, const E& executor = {}) {
+  if (!q.empty()) detail::check_rotation(action, q, "q");
+  if (!k.empty()) detail::check_rotation(action, k, "k");
+  if (detail::share_elements(q, k)) {
+    detail::fail("k", "a view that shares elements with q", "views that do not overlap");
+  }
+  if (!q.empty()) detail::rotate<detail::Turning::forward, T>(action, q, q, executor);
+  if (!k.empty()) detail::rotate<detail::Turning::forward, T>(action, k, k, executor);
+}
+
+/// Prepares the action and applies it: apply_rotation(rope, Positions::range(0, seq), q, k).
+template <Generator G, Path P, Element T, Executor E = Serial>
+requires(!std::is_const_v<T>) void apply_rotation(const Encoder<G, P>& encoder,
+                                                  const Positions& positions, TensorView<T> q,
+                                                  TensorView<T> k, const E& executor = {}) {
+  apply_rotation(encoder.at(positions), q, k, executor);
+}
+
+template <Generator G, Path P, Element T, Executor E = Serial>
+requires(!std::is_const_v<T>) void apply_rotation(const Encoder<G, P>& encoder,
+                                                  const Positions& positions, TensorView<T> x,
+                                                  const E& executor = {}) {
+  apply_rotation(encoder.at(positions), x, executor);
+}
+
+/// Undoes apply_rotation in place: x_t <- exp(-s_t L) x_t, divided by the attention factor where
+/// there is one. Throws like apply_rotation.
+template <Accumulator A, Element T, Executor E = Serial>
+requires(!std::is_const_v<T>) void apply_inverse_rotation(const RotationAction<A>& action,
+                                                          TensorView<T> x, const E& executor = {}) {
+  if (x.empty()) return;
+  detail::check_rotation(action, x, "x");
+  detail::rotate<detail::Turning::inverse, T>(action, x, x, executor);
+}
+
+/// The gradient of apply_rotation with respect to its input: overwrites d_in with the transposed
+/// action on d_out. Both have the shape of x; d_in may be the very view d_out. Throws
+/// ArgumentError, before anything is written, for shapes that do not fit or views that overlap in
+/// part.
+template <Accumulator A, Element T, Element U, Executor E = Serial>
+requires(!std::is_const_v<T> && std::same_as<T, std::remove_const_t<U>>) void apply_rotation_vjp(
+    const RotationAction<A>& action, TensorView<U> d_out, TensorView<T> d_in,
+    const E& executor = {}) {
+  detail::check_same_shape(d_in, d_out, "d_in");
+  if (d_in.empty()) return;
+  detail::check_rotation(action, d_in, "d_in");
+  detail::check_alias(d_out, d_in, "d_in");
+  detail::rotate<detail::Turning::transpose, T>(action, d_out, d_in, executor);
+}
+
+/// The gradient of apply_rotation with respect to the frequencies: adds to d_frequencies
+/// [action.sets(), action.planes()], in radians per position,
+///
+///   d theta_m += sum over tokens t and heads of n_t <d_out, J out> in plane m,
+///
+/// from `out`, what apply_rotation made, and d_out, the gradient there. Call it before
+/// apply_rotation_vjp if that one works in place. Sums are taken in double. Throws ArgumentError,
+/// before anything is written, for shapes that do not fit.
+template <Accumulator A, Element T, Element U, Executor E = Serial>
+requires(std::same_as<
+         std::remove_const_t<T>,
+         std::remove_const_t<U>>) void apply_rotation_frequency_vjp(const RotationAction<A>& action,
+                                                                    TensorView<T> out,
+                                                                    TensorView<U> d_out,
+                                                                    std::span<double> d_frequencies,
+                                                                    const E& executor = {}) {
+  detail::check_same_shape(d_out, out, "d_out");
+  const auto wanted = static_cast<std::size_t>(action.sets() * action.planes());
+  if (d_frequencies.size() != wanted) {
+    detail::fail("d_frequencies", detail::text(d_frequencies.size(), " entries"),
+                 detail::text(wanted, " (sets x planes of the action)"));
+  }
+  if (out.empty()) return;
+  detail::check_rotation(action, out, "out");
+  detail::accumulate_frequency_gradient<std::remove_const_t<T>>(action, out, d_out,
+                                                                d_frequencies.data(), executor);
+}
+
+}  // namespace grape::inline v0

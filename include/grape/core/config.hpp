@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// Every configuration macro of grape. A user may define, before the first include:
+///   GRAPE_NO_EXCEPTIONS   report errors through grape::set_error_handler instead of throwing;
+///   implied
+///                         where the compiler has exceptions switched off.
+/// The others are for the headers' own use.
+
+#if !defined(GRAPE_NO_EXCEPTIONS) && !defined(__cpp_exceptions)
+#define GRAPE_NO_EXCEPTIONS
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define GRAPE_RESTRICT __restrict__
+#define GRAPE_COLD __attribute__((cold, noinline))
+#define GRAPE_INLINE inline __attribute__((always_inline))
+#elif defined(_MSC_VER)
+#define GRAPE_RESTRICT __restrict
+#define GRAPE_COLD __declspec(noinline)
+#define GRAPE_INLINE __forceinline
+#else
+#define GRAPE_RESTRICT
+#define GRAPE_COLD
+#define GRAPE_INLINE inline
+#endif
+
+/// Says of the loop that follows that its iterations touch different elements.
+#if defined(__clang__)
+#define GRAPE_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define GRAPE_INDEPENDENT _Pragma("GCC ivdep")
+#elif defined(_MSC_VER)
+#define GRAPE_INDEPENDENT __pragma(loop(ivdep))
+#else
+#define GRAPE_INDEPENDENT
+#endif
+
+/// Kernels live in an inline namespace named after the instruction set that they were compiled for,
+/// so that translation units with different flags can be linked without mixing their kernels.
+#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__)
+#define GRAPE_ISA isa_avx512
+#elif defined(__AVX2__) && defined(__FMA__)
+#define GRAPE_ISA isa_avx2
+#elif defined(__AVX__)
+#define GRAPE_ISA isa_avx
+#else
+#define GRAPE_ISA isa_base
+#endif

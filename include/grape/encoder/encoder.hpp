@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
+#include "grape/encoder/bias_action.hpp"
+#include "grape/encoder/rotation_action.hpp"
+#include "grape/generator/generator.hpp"
+#include "grape/path/path.hpp"
+
+namespace grape::inline v0 {
+
+namespace detail {
+
+template <class Kind, class A>
+struct ActionOf;
+template <class A>
+struct ActionOf<SkewGenerator, A> {
+  using type = RotationAction<A>;
+};
+template <class A>
+struct ActionOf<NilpotentGenerator, A> {
+  using type = BiasAction<A>;
+};
+
+}  // namespace detail
+
+/// A position encoding: a generator X and a path s. It acts by the group element exp(s X).
+///
+/// `at(inputs)` returns the action at those inputs, in the accumulation scalar of the generator's
+/// scalar (float for float, half and bfloat16): a RotationAction of a skew generator from
+/// at(positions), a BiasAction of a nilpotent one from at(query_positions, key_positions, future).
+/// `at(inputs, action)` prepares an existing action again, without allocation where its storage
+/// suffices. A new generator or path joins in by an overload of
+/// `prepare(generator, path, inputs.., action)`.
+template <Generator G, Path P>
+class Encoder {
+ public:
+  using Scalar = typename G::Scalar;
+  using Action = typename detail::ActionOf<typename G::Kind, accumulation_t<Scalar>>::type;
+
+  /// From what the generator is made of: RoPE<float>(spectrum), ALiBi<float>(slopes).
+  template <class... Args>
+  requires(std::constructible_from<G, Args...>&& std::default_initializable<P>) explicit Encoder(
+      Args&&... args)
+      : generator_(std::forward<Args>(args)...) {}
+
+  /// From a number of heads, where generator and path have standard parameters: ALiBi<float>(32).
+  explicit Encoder(Index heads) requires(
+      std::constructible_from<G, Index, const P&>&& std::default_initializable<P>)
+      : generator_(heads, P{}) {}
+
+  Encoder(G generator, P path) : generator_(std::move(generator)), path_(std::move(path)) {}
+
+  const G& generator() const { return generator_; }
+  const P& path() const { return path_; }
+
+  /// The action at the inputs. Throws ArgumentError for inputs that cannot be used.
+  template <class... Inputs>
+  Action at(const Inputs&... inputs) const requires(!std::is_same_v<Action, Inputs> && ...) {
+    Action action;
+    prepare_checked(action, inputs...);
+    return action;
+  }
+
+  /// The same, into an action that exists.
+  template <class I1>
+  void at(const I1& i1, Action& action) const {
+    prepare_checked(action, i1);
+  }
+  template <class I1, class I2>
+  void at(const I1& i1, const I2& i2, Action& action) const {
+    prepare_checked(action, i1, i2);
+  }
+  template <class I1, class I2, class I3>
+  void at(const I1& i1, const I2& i2, const I3& i3, Action& action) const {
+    prepare_checked(action, i1, i2, i3);
+  }
+
+ private:
+  template <class... Inputs>
+  void prepare_checked(Action& action, const Inputs&... inputs) const {
+    if constexpr (requires { prepare(generator_, path_, inputs..., action); }) {
+      prepare(generator_, path_, inputs..., action);
+    } else {
+      static_assert(sizeof...(Inputs) == 0 && sizeof(Action) == 0,
+                    "grape: Encoder::at takes what its path needs: Positions for a rotation, query "
+                    "and key Positions for a bias");
+    }
+  }
+
+  G generator_;
+  P path_{};
+};
+
+}  // namespace grape::inline v0

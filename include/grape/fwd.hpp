@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "grape/core/pairing.hpp"
+#include "grape/core/scalar.hpp"
+
+/// Declarations of grape's types, for headers that only name them. Includes no Eigen.
+
+namespace grape::inline v0 {
+
+template <Element T>
+class TensorView;
+template <Element T>
+class ScoreView;
+class Positions;
+class Spectrum;
+struct LinearPath;
+struct Serial;
+enum class Future;
+
+template <Element Scalar, Pairing pairing>
+class CanonicalPlanes;
+template <Element Scalar>
+class UnipotentGenerator;
+template <class S>
+class BlockRotation;
+template <class S>
+class Unipotent;
+template <Accumulator A>
+class RotationAction;
+template <Accumulator A>
+class BiasAction;
+
+}  // namespace grape::inline v0

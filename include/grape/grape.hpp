@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// Everything of grape that needs nothing but Eigen.
+
+#include "grape/apply/bias.hpp"
+#include "grape/apply/rotation.hpp"
+#include "grape/core/error.hpp"
+#include "grape/core/executor.hpp"
+#include "grape/core/pairing.hpp"
+#include "grape/core/scalar.hpp"
+#include "grape/core/version.hpp"
+#include "grape/core/view.hpp"
+#include "grape/encoder/encoder.hpp"
+#include "grape/group/block_rotation.hpp"
+#include "grape/group/unipotent.hpp"
+#include "grape/path/positions.hpp"
+#include "grape/presets.hpp"
+#include "grape/spectrum/log_uniform.hpp"
+#include "grape/spectrum/spectrum.hpp"
