@@ -22,7 +22,7 @@ install() {
   say "installing $*"
   local get=("${as_root[@]}" apt-get -y --no-install-recommends)
   # Empty package lists (a fresh container) or stale ones call for one update.
-  { apt-cache show "$@" >/dev/null 2>&1 && "${get[@]}" install "$@"; } ||
+  { apt-get install --simulate "$@" >/dev/null 2>&1 && "${get[@]}" install "$@"; } ||
     { "${get[@]}" update && "${get[@]}" install "$@"; } ||
     die "apt-get could not install: $*"
 }
