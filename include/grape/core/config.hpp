@@ -38,12 +38,21 @@
 
 /// Kernels live in an inline namespace named after the instruction set that they were compiled for,
 /// so that translation units with different flags can be linked without mixing their kernels.
+/// GRAPE_VECTOR_BYTES is the size of that set's registers.
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__)
 #define GRAPE_ISA isa_avx512
+#define GRAPE_VECTOR_BYTES 64
 #elif defined(__AVX2__) && defined(__FMA__)
 #define GRAPE_ISA isa_avx2
-#elif defined(__AVX__)
-#define GRAPE_ISA isa_avx
+#define GRAPE_VECTOR_BYTES 32
 #else
 #define GRAPE_ISA isa_base
+#define GRAPE_VECTOR_BYTES 16
+#endif
+
+/// Whether the compiler has vector types built in; others take the scalar loops.
+#if defined(__GNUC__) || defined(__clang__)
+#define GRAPE_VECTORS 1
+#else
+#define GRAPE_VECTORS 0
 #endif

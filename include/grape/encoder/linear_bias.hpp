@@ -28,7 +28,7 @@ template <Accumulator A>
 class LinearBias {
  public:
   /// Throws ArgumentError for positions on several axes or real ones, for batches that differ
-  /// (unless one of them is 1), and for positions beyond 2^62 in magnitude.
+  /// (unless one of them is 1), and for positions of 2^62 and more in magnitude.
   void assign(std::span<const double> slopes, const Positions& queries, const Positions& keys,
               Future future) {
     check("query_positions", queries);
@@ -133,13 +133,13 @@ class LinearBias {
     if (positions.kind() == Positions::Kind::reals || positions.axis_count() != 1) {
       detail::fail(argument, "real or multi-axis positions", "one integer position a token");
     }
-    constexpr std::int64_t kMost = std::int64_t{1} << 62;
-    const auto inside = [](std::int64_t n) { return n <= kMost && n >= -kMost; };
+    constexpr std::int64_t kEnd = std::int64_t{1} << 62;  // differences fit into 64 bits
+    const auto inside = [](std::int64_t n) { return n < kEnd && n > -kEnd; };
     for (Index b = 0; b < positions.batch(); ++b) {
       for (Index t = 0; t < positions.seq(); ++t) {
         if (!inside(positions.integer(b, t))) {
           detail::fail(argument, detail::text(positions.integer(b, t)),
-                       "positions up to 2^62 in magnitude");
+                       "positions below 2^62 in magnitude");
         }
       }
     }

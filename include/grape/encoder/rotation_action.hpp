@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "grape/core/detail/aligned.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/pairing.hpp"
-#include "grape/encoder/detail/join.hpp"
 #include "grape/generator/canonical_planes.hpp"
 #include "grape/math/sincos.hpp"
 #include "grape/path/linear.hpp"
@@ -21,9 +21,7 @@ namespace grape::inline v0 {
 /// sets (heads h of H use set h * sets / H); planes() planes on coordinates first_coordinate() +
 /// [0, 2 M). Immutable once prepared, safe to share between threads, a value that may be copied.
 ///
-/// Storage: one row [sets, cos | sin, planes] a token; for a long range of positions in float two
-/// short tables in double, joined by the group law G(n + m) = G(n) G(m) as they are used and
-/// rounded once.
+/// Storage: one row [sets, cos | sin, planes] a token.
 template <Accumulator A>
 class RotationAction {
  public:
@@ -51,21 +49,14 @@ class RotationAction {
     check_index("set", set, sets_);
     check_index("plane", plane, planes_);
     if (plane >= turning_) return {A(1), A(0)};
-    if (!joined()) {
-      const A* row = table_.data() + (batch * seq_ + token) * row_size() + set * 2 * turning_;
-      return {row[plane], row[turning_ + plane]};
-    }
-    CosSin<A> out{};
-    const double* coarse = coarse_.data() + token / kBlock * row_size() + set * 2 * turning_;
-    const double* fine = fine_.data() + token % kBlock * row_size() + set * 2 * turning_;
-    detail::join_rotations(coarse + plane, fine + plane, Index{1}, turning_, &out.cos, &out.sin);
-    return out;
+    const A* row = rows(batch, token) + set * 2 * turning_;
+    return {row[plane], row[turning_ + plane]};
   }
 
   /// The position of a token, as the gradient of the frequencies needs it.
   double position(Index batch, Index token) const {
-    return positions_.empty() ? static_cast<double>(start_ + token)
-                              : positions_[static_cast<std::size_t>(batch * seq_ + token)];
+    if (positions_.empty()) return static_cast<double>(start_ + token);
+    return positions_[static_cast<std::size_t>((batch_ == 1 ? 0 : batch) * seq_ + token)];
   }
 
   // What kernels read.
@@ -74,29 +65,11 @@ class RotationAction {
   Index turning_planes() const { return turning_; }
   /// Entries of a token's row [sets, cos | sin, turning_planes].
   Index row_size() const { return sets_ * 2 * turning_; }
-  /// Tokens of one tile: what rows() may be asked for at once.
-  Index tile() const { return kBlock; }
-  /// Most entries of scratch that rows() writes to.
-  static constexpr Index kScratch = 32 * 512;
-
-  /// The rows of tokens [token, token + count), count <= tile() and token a multiple of tile();
-  /// joined into `scratch` where the tables are split.
-  const A* rows(Index batch, Index token, Index count, A* scratch) const {
-    if (!joined()) return table_.data() + (batch * seq_ + token) * row_size();
-    const double* coarse = coarse_.data() + token / kBlock * row_size();
-    for (Index t = 0; t < count; ++t) {
-      for (Index set = 0; set < sets_; ++set) {
-        const Index at = set * 2 * turning_;
-        A* row = scratch + t * row_size() + at;
-        detail::join_rotations(coarse + at, fine_.data() + t * row_size() + at, turning_, turning_,
-                               row, row + turning_);
-      }
-    }
-    return scratch;
+  /// The rows of a batch entry's tokens from `token` on, one behind the other. Cosines and sines
+  /// are those of turning_planes(). `batch` may be any entry where positions are shared.
+  const A* rows(Index batch, Index token) const {
+    return table_.data() + ((batch_ == 1 ? 0 : batch) * seq_ + token) * row_size();
   }
-
-  /// Whether rows() writes to scratch.
-  bool joined() const { return !coarse_.empty(); }
 
   /// Prepares `action` for the planes at the positions, reusing its storage.
   template <Element S, Pairing P>
@@ -106,13 +79,6 @@ class RotationAction {
   }
 
  private:
-  /// Tokens of a tile; also the rows of the fine table.
-  static constexpr Index kBlock = 32;
-  /// Ranges from this length on are split; shorter tables stay in the nearest caches.
-  static constexpr Index kSplitFrom = 1024;
-  /// Longest row that is split, so that a tile of joined rows stays in the nearest caches.
-  static constexpr Index kLongestSplitRow = kScratch / kBlock;
-
   template <class Planes>
   void assign(const Planes& planes, Pairing pairing, const Positions& positions) {
     if (positions.axis_count() != 1) {
@@ -137,47 +103,35 @@ class RotationAction {
     attention_factor_ = spectrum.attention_factor();
     keep_positions(positions);
 
-    const bool range = positions.kind() == Positions::Kind::range;
-    const bool split =
-        std::same_as<A, float> && range && seq_ >= kSplitFrom && row > 0 && row <= kLongestSplitRow;
-    table_.resize(split ? 0 : static_cast<std::size_t>(entries));
-    coarse_.resize(split ? static_cast<std::size_t>((seq_ + kBlock - 1) / kBlock * row) : 0);
-    fine_.resize(split ? static_cast<std::size_t>(kBlock * row) : 0);
-    const double factor = attention_factor_;
-    if (split) {
-      for (Index t = 0; t < seq_; t += kBlock) {
-        fill(planes, positions.integer(0, t), factor, coarse_.data() + t / kBlock * row);
-      }
-      for (Index t = 0; t < kBlock; ++t) fill(planes, t, 1.0, fine_.data() + t * row);
-      return;
-    }
+    table_.resize(static_cast<std::size_t>(entries));
     for (Index b = 0; b < batch_; ++b) {
       for (Index t = 0; t < seq_; ++t) {
         A* out = table_.data() + (b * seq_ + t) * row;
         if (positions.kind() == Positions::Kind::reals) {
-          fill_real(planes, positions.value(b, t), factor, out);
+          fill_real(planes, positions.value(b, t), out);
         } else {
-          fill(planes, positions.integer(b, t), factor, out);
+          fill(planes, positions.integer(b, t), out);
         }
       }
     }
   }
 
-  template <class Planes, class Out>
-  void fill(const Planes& planes, std::int64_t n, double factor, Out* out) const {
+  template <class Planes>
+  void fill(const Planes& planes, std::int64_t n, A* out) const {
     for (Index set = 0; set < sets_; ++set, out += 2 * turning_) {
-      cos_sin_row(planes.turns(), set * planes_, turning_, n, factor, out, out + turning_);
+      cos_sin_row(planes.turns(), set * planes_, turning_, n, attention_factor_, out,
+                  out + turning_);
     }
   }
 
   template <class Planes>
-  void fill_real(const Planes& planes, double x, double factor, A* out) const {
+  void fill_real(const Planes& planes, double x, A* out) const {
     for (Index set = 0; set < sets_; ++set, out += 2 * turning_) {
       for (Index m = 0; m < turning_; ++m) {
         const Turn turn = planes.turns()[static_cast<std::size_t>(set * planes_ + m)];
         const CosSin<double> g = cos_sin(phase_at(turn, planes.spectrum()(set, m), x));
-        out[m] = static_cast<A>(factor * g.cos);
-        out[turning_ + m] = static_cast<A>(factor * g.sin);
+        out[m] = static_cast<A>(attention_factor_ * g.cos);
+        out[turning_ + m] = static_cast<A>(attention_factor_ * g.sin);
       }
     }
   }
@@ -220,8 +174,7 @@ class RotationAction {
   double attention_factor_ = 1;
   std::int64_t start_ = 0;
   std::vector<double> positions_;
-  std::vector<A> table_;
-  std::vector<double> coarse_, fine_;
+  detail::LineVector<A> table_;
 };
 
 }  // namespace grape::inline v0

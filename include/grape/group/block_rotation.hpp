@@ -31,10 +31,14 @@ class BlockRotation {
   using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic>;
 
   /// The rotation by angles[m] radians in plane m; coordinates are counted from `first_coordinate`.
+  /// Throws ArgumentError if that is negative.
   static BlockRotation from_angles(Pairing pairing, std::span<const S> angles,
                                    Index first_coordinate = 0) {
     using std::cos;
     using std::sin;
+    if (first_coordinate < 0) {
+      detail::fail("first_coordinate", detail::text(first_coordinate), "a coordinate >= 0");
+    }
     BlockRotation out(pairing, first_coordinate);
     for (const S& angle : angles) {
       out.cos_.push_back(cos(angle));
@@ -94,12 +98,16 @@ class BlockRotation {
     return out;
   }
 
-  /// exp(n L) of canonical planes at an integer position, exact as math/sincos.hpp has it.
+  /// exp(n L) of canonical planes at an integer position, exact as math/sincos.hpp has it. Throws
+  /// ArgumentError unless `set` is one of the spectrum's parameter sets.
   template <class G, Pairing P>
   requires std::same_as<S, double>
   static BlockRotation exp(const CanonicalPlanes<G, P>& planes, std::int64_t n, Index set = 0) {
+    const Index sets = planes.spectrum().sets(), count = planes.spectrum().planes();
+    if (set < 0 || set >= sets) {
+      detail::fail("set", detail::text(set), detail::text("an index in [0, ", sets, ")"));
+    }
     BlockRotation out(P, planes.first_coordinate());
-    const Index count = planes.spectrum().planes();
     for (Index m = 0; m < count; ++m) {
       const auto index = static_cast<std::size_t>(set * count + m);
       const CosSin<double> g = cos_sin(phase_at(planes.turns()[index], n));

@@ -5,9 +5,11 @@
 #include <bit>
 #include <concepts>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "grape/core/config.hpp"
+#include "grape/core/detail/vector.hpp"
 #include "grape/core/scalar.hpp"
 
 #if defined(__F16C__)
@@ -42,30 +44,112 @@ GRAPE_INLINE T narrow(accumulation_t<T> x) {
   }
 }
 
+#if GRAPE_VECTORS
+/// W elements from memory of any alignment, widened to the accumulation scalar.
+template <int W, class T>
+GRAPE_INLINE Vector<accumulation_t<T>, W> load_vector(const T* from) {
+  Vector<accumulation_t<T>, W> out;
+  if constexpr (std::same_as<T, Eigen::bfloat16>) {
+    Vector<std::uint16_t, W> bits;
+    std::memcpy(&bits, from, sizeof bits);
+    const auto wide = __builtin_convertvector(bits, Vector<std::uint32_t, W>) << 16;
+    std::memcpy(&out, &wide, sizeof out);
+  } else if constexpr (std::same_as<T, Eigen::half>) {
+#if defined(__AVX512F__)
+    if constexpr (W == 16) {
+      __m256i bits;
+      std::memcpy(&bits, from, sizeof bits);
+      return reinterpret_cast<Vector<float, W>>(_mm512_maskz_cvtph_ps(0xffff, bits));
+    }
+#endif
+#if defined(__F16C__)
+    if constexpr (W == 8) {
+      __m128i bits;
+      std::memcpy(&bits, from, sizeof bits);
+      return reinterpret_cast<Vector<float, W>>(_mm256_cvtph_ps(bits));
+    }
+#endif
+    for (int i = 0; i < W; ++i) out[i] = static_cast<float>(from[i]);
+  } else {
+    out = load_elements<W>(from);
+  }
+  return out;
+}
+
+/// The bits of x rounded to bfloat16 in the upper half of each lane; the lower half is left over.
+template <int W>
+GRAPE_INLINE Vector<std::uint32_t, W> round_to_upper(Vector<float, W> x) {
+  using Bits = Vector<std::uint32_t, W>;
+  const Bits bits = reinterpret_cast<Bits>(x);
+  const Bits rounded = bits + (((bits >> 16) & 1u) + 0x7fffu);
+  return (bits << 1) > 0xff000000u ? Bits(bits | 0x400000u) : rounded;
+}
+
+/// W elements to memory, rounded to nearest, ties to even; NaN stays NaN.
+template <int W, class T>
+GRAPE_INLINE void store_vector(Vector<accumulation_t<T>, W> x, T* to) {
+  if constexpr (std::same_as<T, Eigen::bfloat16>) {
+    const Vector<std::uint16_t, W> narrow =
+        __builtin_convertvector(round_to_upper<W>(x) >> 16, Vector<std::uint16_t, W>);
+    std::memcpy(static_cast<void*>(to), &narrow, sizeof narrow);
+  } else if constexpr (std::same_as<T, Eigen::half>) {
+#if defined(__AVX512F__)
+    if constexpr (W == 16) {
+      const __m256i bits =
+          _mm512_maskz_cvtps_ph(0xffff, reinterpret_cast<__m512>(x), _MM_FROUND_TO_NEAREST_INT);
+      std::memcpy(static_cast<void*>(to), &bits, sizeof bits);
+      return;
+    }
+#endif
+#if defined(__F16C__)
+    if constexpr (W == 8) {
+      const __m128i bits = _mm256_cvtps_ph(reinterpret_cast<__m256>(x), _MM_FROUND_TO_NEAREST_INT);
+      std::memcpy(static_cast<void*>(to), &bits, sizeof bits);
+      return;
+    }
+#endif
+    for (int i = 0; i < W; ++i) to[i] = static_cast<Eigen::half>(x[i]);
+  } else {
+    store_elements<W>(x, to);
+  }
+}
+
+/// 2 W bfloat16 as two registers of every other element: a 32-bit lane holds a pair, so that
+/// neither widening nor rounding needs a shuffle.
+template <int W>
+struct EvenOdd {
+  Vector<float, W> even, odd;
+};
+
+template <int W>
+GRAPE_INLINE EvenOdd<W> load_even_odd(const Eigen::bfloat16* from) {
+  using Bits = Vector<std::uint32_t, W>;
+  Bits pairs;
+  std::memcpy(&pairs, from, sizeof pairs);
+  return {reinterpret_cast<Vector<float, W>>(Bits(pairs << 16)),
+          reinterpret_cast<Vector<float, W>>(Bits(pairs & 0xffff0000u))};
+}
+
+template <int W>
+GRAPE_INLINE void store_even_odd(const EvenOdd<W>& x, Eigen::bfloat16* to) {
+  const Vector<std::uint32_t, W> pairs =
+      (round_to_upper<W>(x.even) >> 16) | (round_to_upper<W>(x.odd) & 0xffff0000u);
+  std::memcpy(static_cast<void*>(to), &pairs, sizeof pairs);
+}
+#endif  // GRAPE_VECTORS
+
 /// to[i] = from[i * stride], widened.
 template <class T>
 GRAPE_INLINE void load(const T* GRAPE_RESTRICT from, Index stride, Index count,
                        accumulation_t<T>* GRAPE_RESTRICT to) {
   Index i = 0;
+#if GRAPE_VECTORS
+  constexpr int W = kVectorWidth<accumulation_t<T>>;
   if (stride == 1) {
-#if defined(__F16C__)
-    if constexpr (std::same_as<T, Eigen::half>) {
-#if defined(__AVX512F__)
-      for (; i + 16 <= count; i += 16) {
-        const __m256i packed = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i));
-        _mm512_storeu_ps(to + i, _mm512_cvtph_ps(packed));
-      }
-#endif
-      for (; i + 8 <= count; i += 8) {
-        const __m128i packed = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i));
-        _mm256_storeu_ps(to + i, _mm256_cvtph_ps(packed));
-      }
-    }
-#endif
-    for (; i < count; ++i) to[i] = widen(from[i]);
-  } else {
-    for (; i < count; ++i) to[i] = widen(from[i * stride]);
+    for (; i + W <= count; i += W) store_vector<W>(load_vector<W>(from + i), to + i);
   }
+#endif
+  for (; i < count; ++i) to[i] = widen(from[i * stride]);
 }
 
 /// to[i * stride] = from[i], narrowed.
@@ -73,27 +157,13 @@ template <class T>
 GRAPE_INLINE void store(const accumulation_t<T>* GRAPE_RESTRICT from, Index stride, Index count,
                         T* GRAPE_RESTRICT to) {
   Index i = 0;
+#if GRAPE_VECTORS
+  constexpr int W = kVectorWidth<accumulation_t<T>>;
   if (stride == 1) {
-#if defined(__F16C__)
-    if constexpr (std::same_as<T, Eigen::half>) {
-#if defined(__AVX512F__)
-      for (; i + 16 <= count; i += 16) {
-        const __m256i packed =
-            _mm512_cvtps_ph(_mm512_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), packed);
-      }
-#endif
-      for (; i + 8 <= count; i += 8) {
-        const __m128i packed =
-            _mm256_cvtps_ph(_mm256_loadu_ps(from + i), _MM_FROUND_TO_NEAREST_INT);
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), packed);
-      }
-    }
-#endif
-    for (; i < count; ++i) to[i] = narrow<T>(from[i]);
-  } else {
-    for (; i < count; ++i) to[i * stride] = narrow<T>(from[i]);
+    for (; i + W <= count; i += W) store_vector<W>(load_vector<W>(from + i), to + i);
   }
+#endif
+  for (; i < count; ++i) to[i * stride] = narrow<T>(from[i]);
 }
 
 }  // namespace GRAPE_ISA

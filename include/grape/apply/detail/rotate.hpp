@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <concepts>
+
 #include "grape/apply/detail/convert.hpp"
 #include "grape/core/config.hpp"
+#include "grape/core/detail/vector.hpp"
 #include "grape/core/pairing.hpp"
 #include "grape/core/scalar.hpp"
 
@@ -10,80 +13,242 @@ namespace grape::inline v0 {
 namespace detail {
 inline namespace GRAPE_ISA {
 
-/// What every head of a call shares.
-struct PlaneLayout {
-  Index first;    ///< first rotated coordinate
-  Index planes;   ///< M: half_split pairs m with m + M
-  Index turning;  ///< planes to turn, the first ones
-};
-
 // The rotation of one plane (RoFormer eq. 34): [y0; y1] = [[c, -s], [s, c]] [x0; x1]. The inverse
-// has -s.
+// has -s. First what is meant, one plane at a time and for any stride, then the same a register at
+// a time.
 
-template <bool inverse, class A>
-GRAPE_INLINE void rotate_plane(A x0, A x1, A c, A s, A& y0, A& y1) {
-  if constexpr (inverse) s = -s;
-  y0 = x0 * c - x1 * s;
-  y1 = x0 * s + x1 * c;
-}
-
-/// One head, dense, in its accumulation scalar. y may be x.
-template <Pairing pairing, bool inverse, class A>
-GRAPE_INLINE void rotate_dense(const A* x, A* y, const A* GRAPE_RESTRICT c,
-                               const A* GRAPE_RESTRICT s, Index turning, Index planes) {
-  if constexpr (pairing == Pairing::half_split) {
-    GRAPE_INDEPENDENT
-    for (Index m = 0; m < turning; ++m) {
-      const A x0 = x[m], x1 = x[m + planes];
-      rotate_plane<inverse>(x0, x1, c[m], s[m], y[m], y[m + planes]);
-    }
-  } else {
-    GRAPE_INDEPENDENT
-    for (Index m = 0; m < turning; ++m) {
-      const A x0 = x[2 * m], x1 = x[2 * m + 1];
-      rotate_plane<inverse>(x0, x1, c[m], s[m], y[2 * m], y[2 * m + 1]);
-    }
+template <Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
+GRAPE_INLINE void rotate_planes(const T* x, Index x_stride, T* y, Index y_stride, const A* c,
+                                const A* s, Index begin, Index end, Index planes) {
+  for (Index m = begin; m < end; ++m) {
+    const PlaneCoordinates at = plane_coordinates(pairing, m, planes);
+    const A x0 = widen(x[at.first * x_stride]), x1 = widen(x[at.second * x_stride]);
+    const A sine = inverse ? -s[m] : s[m];
+    y[at.first * y_stride] = narrow<T>(x0 * c[m] - x1 * sine);
+    y[at.second * y_stride] = narrow<T>(x0 * sine + x1 * c[m]);
   }
 }
 
-/// One head of any element type and stride, through a small buffer in the accumulation scalar.
-template <Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
-GRAPE_INLINE void rotate_strided(const T* x, Index x_stride, T* y, Index y_stride, const A* c,
-                                 const A* s, Index turning, Index planes) {
-  constexpr Index kChunk = 64;
-  alignas(64) A pairs[2 * kChunk];
-  for (Index m = 0; m < turning; m += kChunk) {
-    const Index count = turning - m < kChunk ? turning - m : kChunk;
-    if constexpr (pairing == Pairing::half_split) {
-      load(x + m * x_stride, x_stride, count, pairs);
-      load(x + (m + planes) * x_stride, x_stride, count, pairs + kChunk);
-      rotate_dense<pairing, inverse>(pairs, pairs, c + m, s + m, count, kChunk);
-      store(pairs, y_stride, count, y + m * y_stride);
-      store(pairs + kChunk, y_stride, count, y + (m + planes) * y_stride);
-    } else {
-      load(x + 2 * m * x_stride, x_stride, 2 * count, pairs);
-      rotate_dense<pairing, inverse>(pairs, pairs, c + m, s + m, count, kChunk);
-      store(pairs, y_stride, 2 * count, y + 2 * m * y_stride);
-    }
+#if GRAPE_VECTORS
+/// Planes [m, m + R W) of `count` heads that share a row: cosines and sines stay in registers.
+template <int W, int R, Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
+GRAPE_INLINE void rotate_block(const T* x, Index x_step, T* y, Index y_step, const A* c, const A* s,
+                               Index m, Index planes, Index count) {
+  using V = Vector<A, W>;
+  constexpr auto kIndices = std::make_integer_sequence<int, W>{};
+  V cosine[R], sine[R];
+  for (int r = 0; r < R; ++r) {
+    cosine[r] = load_elements<W>(c + m + r * W);
+    sine[r] = inverse ? -load_elements<W>(s + m + r * W) : load_elements<W>(s + m + r * W);
   }
-}
-
-/// A run of `count` heads (or tokens), each `x_step` after the other, with the row of cosines and
-/// sines for each at c + i * c_step.
-template <Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
-void rotate_run(const T* x, Index x_step, Index x_stride, T* y, Index y_step, Index y_stride,
-                const A* c, Index c_step, const PlaneLayout& layout, Index count) {
-  x += layout.first * x_stride;
-  y += layout.first * y_stride;
-  const Index turning = layout.turning, planes = layout.planes;
-  for (Index i = 0; i < count; ++i, x += x_step, y += y_step, c += c_step) {
-    if constexpr (std::same_as<T, A>) {
-      if (x_stride == 1 && y_stride == 1) {
-        rotate_dense<pairing, inverse>(x, y, c, c + turning, turning, planes);
-        continue;
+  if constexpr (std::same_as<T, Eigen::bfloat16> && pairing == Pairing::interleaved) {
+    for (Index i = 0; i < count; ++i, x += x_step, y += y_step) {
+      for (int r = 0; r < R; ++r) {
+        const Index at = 2 * (m + r * W);
+        const EvenOdd<W> v = load_even_odd<W>(x + at);
+        store_even_odd<W>(
+            {v.even * cosine[r] - v.odd * sine[r], v.even * sine[r] + v.odd * cosine[r]}, y + at);
       }
     }
-    rotate_strided<pairing, inverse>(x, x_stride, y, y_stride, c, c + turning, turning, planes);
+  } else if constexpr (std::same_as<T, Eigen::bfloat16> && R % 2 == 0) {
+    for (int r = 0; r < R; r += 2) {  // even planes, then odd ones
+      const V c0 = cosine[r], c1 = cosine[r + 1], s0 = sine[r], s1 = sine[r + 1];
+      cosine[r] = even_elements(c0, c1, kIndices);
+      cosine[r + 1] = odd_elements(c0, c1, kIndices);
+      sine[r] = even_elements(s0, s1, kIndices);
+      sine[r + 1] = odd_elements(s0, s1, kIndices);
+    }
+    for (Index i = 0; i < count; ++i, x += x_step, y += y_step) {
+      for (int r = 0; r < R; r += 2) {
+        const Index at = m + r * W;
+        const EvenOdd<W> x0 = load_even_odd<W>(x + at), x1 = load_even_odd<W>(x + at + planes);
+        store_even_odd<W>({x0.even * cosine[r] - x1.even * sine[r],
+                           x0.odd * cosine[r + 1] - x1.odd * sine[r + 1]},
+                          y + at);
+        store_even_odd<W>({x0.even * sine[r] + x1.even * cosine[r],
+                           x0.odd * sine[r + 1] + x1.odd * cosine[r + 1]},
+                          y + at + planes);
+      }
+    }
+  } else if constexpr (pairing == Pairing::half_split) {
+    for (Index i = 0; i < count; ++i, x += x_step, y += y_step) {
+      for (int r = 0; r < R; ++r) {
+        const Index at = m + r * W;
+        const V x0 = load_vector<W>(x + at), x1 = load_vector<W>(x + at + planes);
+        store_vector<W>(V(x0 * cosine[r] - x1 * sine[r]), y + at);
+        store_vector<W>(V(x0 * sine[r] + x1 * cosine[r]), y + at + planes);
+      }
+    }
+  } else {
+    // [y0 y1 ..] = [x0 x1 ..] [c0 c0 ..] + [x1 x0 ..] [-s0 s0 ..]: one shuffle a register.
+    V twice[2 * R], crossed[2 * R];
+    for (int r = 0; r < R; ++r) {
+      twice[2 * r] = zip_low(cosine[r], cosine[r], kIndices);
+      twice[2 * r + 1] = zip_high(cosine[r], cosine[r], kIndices);
+      crossed[2 * r] = zip_low(V(-sine[r]), sine[r], kIndices);
+      crossed[2 * r + 1] = zip_high(V(-sine[r]), sine[r], kIndices);
+    }
+    for (Index i = 0; i < count; ++i, x += x_step, y += y_step) {
+      for (int r = 0; r < 2 * R; ++r) {
+        const Index at = 2 * m + r * W;
+        const V pairs = load_vector<W>(x + at);
+        store_vector<W>(V(pairs * twice[r] + swap_pairs(pairs, kIndices) * crossed[r]), y + at);
+      }
+    }
+  }
+}
+
+/// Registers of cosines that a block keeps: as many as hold a head of 128 in the widest instruction
+/// set, and no more than there are.
+template <Pairing pairing>
+inline constexpr int kBlockRegisters =
+    pairing == Pairing::half_split || GRAPE_VECTOR_BYTES == 64 ? 4 : 2;
+
+/// Planes [m, end) of `count` dense heads that share a row, but for a rest of fewer than 4; returns
+/// its start.
+template <int W, Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
+GRAPE_INLINE Index rotate_shared(const T* x, Index x_step, T* y, Index y_step, const A* c,
+                                 const A* s, Index m, Index end, Index planes, Index count) {
+  constexpr int R = kBlockRegisters<pairing>;
+  if constexpr (W == kVectorWidth<A>) {
+    for (; m + R * W <= end; m += R * W) {
+      rotate_block<W, R, pairing, inverse>(x, x_step, y, y_step, c, s, m, planes, count);
+    }
+  }
+  for (; m + W <= end; m += W) {
+    rotate_block<W, 1, pairing, inverse>(x, x_step, y, y_step, c, s, m, planes, count);
+  }
+  if constexpr (W > 4) {
+    if (m < end) {
+      return rotate_shared<W / 2, pairing, inverse>(x, x_step, y, y_step, c, s, m, end, planes,
+                                                    count);
+    }
+  }
+  return m;
+}
+
+/// Planes [m, end) of one dense head, but for a rest of fewer than 4; returns its start.
+template <int W, Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
+GRAPE_INLINE Index rotate_single(const T* x, T* y, const A* c, const A* s, Index m, Index end,
+                                 Index planes) {
+  using V = Vector<A, W>;
+  if constexpr (pairing == Pairing::half_split || std::same_as<T, Eigen::bfloat16>) {
+    if constexpr (std::same_as<T, Eigen::bfloat16>) {
+      for (; m + 2 * W <= end; m += 2 * W) {
+        rotate_block<W, 2, pairing, inverse>(x, 0, y, 0, c, s, m, planes, 1);
+      }
+    }
+    for (; m + W <= end; m += W) {
+      rotate_block<W, 1, pairing, inverse>(x, 0, y, 0, c, s, m, planes, 1);
+    }
+  } else {
+    // A row for one head is not worth doubling: take the pairs apart instead.
+    constexpr auto kIndices = std::make_integer_sequence<int, W>{};
+    for (; m + W <= end; m += W) {
+      const V cosine = load_elements<W>(c + m);
+      const V sine = inverse ? -load_elements<W>(s + m) : load_elements<W>(s + m);
+      const V low = load_vector<W>(x + 2 * m), high = load_vector<W>(x + 2 * m + W);
+      const V x0 = even_elements(low, high, kIndices), x1 = odd_elements(low, high, kIndices);
+      const V y0 = x0 * cosine - x1 * sine, y1 = x0 * sine + x1 * cosine;
+      store_vector<W>(zip_low(y0, y1, kIndices), y + 2 * m);
+      store_vector<W>(zip_high(y0, y1, kIndices), y + 2 * m + W);
+    }
+  }
+  if constexpr (W > 4) {
+    if (m < end) return rotate_single<W / 2, pairing, inverse>(x, y, c, s, m, end, planes);
+  }
+  return m;
+}
+#endif  // GRAPE_VECTORS
+
+/// A tile: `tokens` tokens of `heads` heads, and a row [cos | sin] of `turning` planes for each
+/// token.
+template <class T>
+struct RotationTile {
+  const T* x;  ///< the first rotated coordinate of the first token and head
+  Index x_token, x_head, x_dim;
+  T* y;  ///< likewise; may be x
+  Index y_token, y_head, y_dim;
+  const accumulation_t<T>* rows;
+  Index row_step;
+  Index tokens, heads;
+  Index turning;  ///< planes to turn, the first ones
+  Index planes;   ///< M: half_split pairs m with m + M
+};
+
+#if GRAPE_VECTORS
+/// Heads that R registers cover exactly, all of them rotated: the usual case, with every offset
+/// known to the compiler. Returns whether the tile was of this kind.
+template <int R, Pairing pairing, bool inverse, class T>
+bool rotate_whole_heads(const RotationTile<T>& tile) {
+  constexpr int W = kVectorWidth<accumulation_t<T>>;
+  constexpr Index kPlanes = R * W;
+  if (tile.turning != kPlanes || tile.planes != kPlanes) return false;
+  const T* x = tile.x;
+  T* y = tile.y;
+  const accumulation_t<T>* c = tile.rows;
+  for (Index t = 0; t < tile.tokens; ++t) {
+    rotate_block<W, R, pairing, inverse>(x, tile.x_head, y, tile.y_head, c, c + kPlanes, 0, kPlanes,
+                                         tile.heads);
+    x += tile.x_token;
+    y += tile.y_token;
+    c += tile.row_step;
+  }
+  return true;
+}
+#endif
+
+template <Pairing pairing, bool inverse, class T>
+void rotate_rows(const RotationTile<T>& tile) {
+  using A = accumulation_t<T>;
+  const Index turning = tile.turning, planes = tile.planes;
+  const bool dense = GRAPE_VECTORS && tile.x_dim == 1 && tile.y_dim == 1;
+  const auto rest = [&](const T* x, T* y, const A* c, Index begin) {
+    rotate_planes<pairing, inverse>(x, tile.x_dim, y, tile.y_dim, c, c + turning, begin, turning,
+                                    planes);
+  };
+  if (tile.heads > 1 && tile.x_head <= tile.x_token) {  // memory runs along the heads of a token
+#if GRAPE_VECTORS
+    if (dense && (rotate_whole_heads<kBlockRegisters<pairing>, pairing, inverse>(tile) ||
+                  rotate_whole_heads<kBlockRegisters<pairing> / 2, pairing, inverse>(tile))) {
+      return;
+    }
+#endif
+    const T* x = tile.x;
+    T* y = tile.y;
+    const A* c = tile.rows;
+    for (Index t = 0; t < tile.tokens; ++t, x += tile.x_token, y += tile.y_token) {
+      Index done = 0;
+#if GRAPE_VECTORS
+      if (dense) {
+        done = rotate_shared<kVectorWidth<A>, pairing, inverse>(
+            x, tile.x_head, y, tile.y_head, c, c + turning, 0, turning, planes, tile.heads);
+      }
+#endif
+      if (done < turning) {
+        for (Index h = 0; h < tile.heads; ++h) {
+          rest(x + h * tile.x_head, y + h * tile.y_head, c, done);
+        }
+      }
+      c += tile.row_step;
+    }
+    return;
+  }
+  for (Index h = 0; h < tile.heads; ++h) {  // along the tokens of a head
+    const T* x = tile.x + h * tile.x_head;
+    T* y = tile.y + h * tile.y_head;
+    const A* c = tile.rows;
+    for (Index t = 0; t < tile.tokens; ++t, x += tile.x_token, y += tile.y_token) {
+      Index done = 0;
+#if GRAPE_VECTORS
+      if (dense) {
+        done = rotate_single<kVectorWidth<A>, pairing, inverse>(x, y, c, c + turning, 0, turning,
+                                                                planes);
+      }
+#endif
+      if (done < turning) rest(x, y, c, done);
+      c += tile.row_step;
+    }
   }
 }
 

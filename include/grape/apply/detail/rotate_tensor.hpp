@@ -58,9 +58,10 @@ void check_same_shape(const TensorView<T>& got, const TensorView<U>& wanted,
 /// An output must be its input, element by element, or share nothing with it.
 template <class T, class U>
 void check_alias(const TensorView<T>& in, const TensorView<U>& out, std::string_view argument) {
-  const bool same = static_cast<const void*>(in.data()) == out.data() &&
-                    in.stride(0) == out.stride(0) && in.stride(1) == out.stride(1) &&
-                    in.stride(2) == out.stride(2) && in.stride(3) == out.stride(3);
+  bool same = static_cast<const void*>(in.data()) == out.data();
+  for (std::size_t a = 0; a < 4; ++a) {  // an axis of one entry has no stride
+    same = same && (in.extent(a) == 1 || in.stride(a) == out.stride(a));
+  }
   if (!same && share_elements(in, out)) {
     fail(argument, "a view that shares elements with the input",
          "the very same view, or one that does not overlap");
@@ -88,64 +89,68 @@ void copy_unturned(const RotationAction<A>& action, const TensorView<const T>& x
 template <bool inverse, class T, class A>
 void rotate_tile(const RotationAction<A>& action, const A* rows, const TensorView<const T>& x,
                  const TensorView<T>& y, Index b, Index begin, Index count) {
-  const PlaneLayout layout{action.first_coordinate(), action.planes(), action.turning_planes()};
-  const Index row = action.row_size(), sets = action.sets(), heads = x.heads();
-  // A run along one axis of the view: the heads of a token, or the tokens of a head.
-  const auto run = [&](Index t, Index h, Index set, std::size_t axis, Index steps, Index row_step) {
-    const T* from = &x(b, begin + t, h, 0);
-    T* to = &y(b, begin + t, h, 0);
-    const A* c = rows + t * row + set * 2 * layout.turning;
-    const auto rotate = action.pairing() == Pairing::half_split
-                            ? &rotate_run<Pairing::half_split, inverse, T>
-                            : &rotate_run<Pairing::interleaved, inverse, T>;
-    rotate(from, x.stride(axis), x.stride(3), to, y.stride(axis), y.stride(3), c, row_step, layout,
-           steps);
-  };
-  if (heads > 1 && x.stride(2) <= x.stride(1)) {  // follow memory
-    for (Index t = 0; t < count; ++t) {
-      if (sets == 1) {
-        run(t, 0, 0, 2, heads, 0);
-      } else {
-        for (Index h = 0; h < heads; ++h) run(t, h, parameter_set(h, heads, sets), 2, 1, 0);
-      }
+  const Index first = action.first_coordinate(), sets = action.sets();
+  const Index heads = sets == 1 ? x.heads() : x.heads() / sets;  // of one parameter set
+  RotationTile<T> tile{&x(b, begin, 0, first),
+                       x.stride(1),
+                       x.stride(2),
+                       x.stride(3),
+                       &y(b, begin, 0, first),
+                       y.stride(1),
+                       y.stride(2),
+                       y.stride(3),
+                       rows,
+                       action.row_size(),
+                       count,
+                       heads,
+                       action.turning_planes(),
+                       action.planes()};
+  for (Index set = 0; set < sets; ++set) {
+    if (action.pairing() == Pairing::half_split) {
+      rotate_rows<Pairing::half_split, inverse>(tile);
+    } else {
+      rotate_rows<Pairing::interleaved, inverse>(tile);
     }
-  } else {
-    for (Index h = 0; h < heads; ++h) run(0, h, parameter_set(h, heads, sets), 1, count, row);
+    tile.x += heads * tile.x_head;
+    tile.y += heads * tile.y_head;
+    tile.rows += 2 * tile.turning;
   }
 }
 
-/// y = turned x, over all tiles. x and y have one shape and are one view or do not overlap.
+/// y = turned x, over all tokens. x and y have one shape and are one view or do not overlap.
 template <Turning turning, class T, class A, Executor E>
 void rotate(const RotationAction<A>& action, const TensorView<const T>& x, const TensorView<T>& y,
             const E& executor) {
   constexpr bool kInverse = turning != Turning::forward;
+  constexpr Index kTask = 128;  // tokens of a task
+  // Few enough tokens that their rows stay in the nearest cache while heads go over them.
+  constexpr Index kTile = 32;
   const bool in_place = x.data() == y.data();
-  const Index tile = action.tile(), seq = x.seq();
-  const Index tiles = (seq + tile - 1) / tile;
-  const auto one = [&](Index i, A* scratch, double scale) {
-    const Index b = i / tiles, begin = i % tiles * tile, count = std::min(tile, seq - begin);
-    const A* rows = action.rows(action.batch() == 1 ? 0 : b, begin, count, scratch);
-    std::vector<A> scaled;
-    if (scale != 1) {
-      scaled.assign(rows, rows + count * action.row_size());
-      for (A& entry : scaled) entry *= static_cast<A>(scale);
-      rows = scaled.data();
-    }
+  const double factor = action.attention_factor();
+  const double scale = turning == Turning::inverse ? 1 / (factor * factor) : 1.0;
+  const auto one_tile = [&](Index b, Index begin, Index count) {
+    const A* rows = action.rows(b, begin);
     if (!in_place) {
       for (Index t = begin; t < begin + count; ++t) copy_unturned(action, x, y, b, t);
     }
+    if constexpr (turning == Turning::inverse) {
+      if (scale != 1) {
+        std::vector<A> scaled(rows, rows + count * action.row_size());
+        for (A& entry : scaled) entry *= static_cast<A>(scale);
+        rotate_tile<kInverse>(action, scaled.data(), x, y, b, begin, count);
+        return;
+      }
+    }
     rotate_tile<kInverse>(action, rows, x, y, b, begin, count);
   };
-  const double factor = action.attention_factor();
-  const double scale = turning == Turning::inverse ? 1 / (factor * factor) : 1.0;
-  if (action.joined()) {
-    executor.run(x.batch() * tiles, [&](Index i) {
-      alignas(64) A scratch[RotationAction<A>::kScratch];
-      one(i, scratch, scale);
-    });
-  } else {
-    executor.run(x.batch() * tiles, [&](Index i) { one(i, nullptr, scale); });
-  }
+  const Index tasks = (x.seq() + kTask - 1) / kTask;
+  executor.run(x.batch() * tasks, [&](Index i) {
+    const Index b = tasks == 1 ? i : i / tasks;  // a division is felt in a decode step
+    const Index begin = (i - b * tasks) * kTask, end = std::min(x.seq(), begin + kTask);
+    for (Index t = begin; t < end; t += kTile) {
+      one_tile(b, t, std::min(kTile, end - t));
+    }
+  });
 }
 
 /// d_theta[set, plane] += sum over tokens and heads of position * (d_out x out) of the pair: with
@@ -163,7 +168,7 @@ void accumulate_frequency_gradient(const RotationAction<A>& action, const Tensor
     double* sum = partial.data() + part * parameters;
     for (Index i = tokens * part / parts; i < tokens * (part + 1) / parts; ++i) {
       const Index b = i / out.seq(), t = i % out.seq();
-      const double position = action.position(action.batch() == 1 ? 0 : b, t);
+      const double position = action.position(b, t);
       for (Index h = 0; h < out.heads(); ++h) {
         double* row = sum + parameter_set(h, out.heads(), sets) * planes;
         for (Index m = 0; m < planes; ++m) {
