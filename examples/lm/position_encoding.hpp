@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where this model meets grape. A position encoding acts on a layer of attention twice: it may
+// rewrite queries, keys and values, and it may add a bias to the scores. Encodings are built by
+// name, a part or several joined by '+' ("rope", "rope+alibi"). A new one is a small struct and a
+// line in kParts. It may own parameters (constructor), read the layer's input for gates, and keep
+// what its gradient or the next cached token needs in its members: each layer of each thread has
+// its own object.
+#pragma once
+
+#include <grape/grape.hpp>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "parameters.hpp"
+
+namespace lm {
+
+struct ModelShape {
+  Index dim = 96;
+  Index layers = 3;
+  Index heads = 4;
+  std::string encoding = "rope";
+
+  Index head_dim() const { return dim / heads; }
+};
+
+/// The tokens of a forward pass: at positions start .. start + count - 1 of `batch` sequences.
+/// start is 0 but when decoding with a cache.
+template <class Scalar>
+struct AttentionInput {
+  Index batch, start, count;
+  const Matrix<Scalar>& x;  // [batch * count, dim], what queries, keys, values are made of
+  grape::TensorView<Scalar> q, k, v;  // [batch, count, heads, head_dim]
+};
+
+/// The gradients that belong to it; d_x and the parameters' gradient are added to.
+template <class Scalar>
+struct AttentionGradient {
+  Matrix<Scalar>& d_x;
+  grape::TensorView<Scalar> d_q, d_k, d_v;
+};
+
+template <class Scalar>
+class PositionEncoding {
+ public:
+  virtual ~PositionEncoding() = default;
+
+  /// Before the scores: rewrites queries, keys, values in place.
+  virtual void encode(const Vector<Scalar>& /*parameters*/, const AttentionInput<Scalar>&) {}
+  /// Adds to the scores [batch, heads, count, start + count].
+  virtual void add_bias(grape::ScoreView<Scalar>) {}
+  /// Takes the gradient of the scores, zero for keys after the query.
+  virtual void add_bias_vjp(grape::ScoreView<Scalar>) {}
+  /// Turns gradients with respect to the outcome of encode() into those of what it was given, and
+  /// adds to those of x and of the parameters. q, k and v of the input are as encode() and the
+  /// parts after this one left them.
+  virtual void encode_vjp(const Vector<Scalar>& /*parameters*/, const AttentionInput<Scalar>&,
+                          const AttentionGradient<Scalar>&, Vector<Scalar>& /*gradient*/) {}
+};
+
+/// RoPE: queries and keys turn with their positions, so that scores see differences of positions.
+template <class Scalar>
+class Rotary final : public PositionEncoding<Scalar> {
+ public:
+  Rotary(const ModelShape& shape, const std::string& /*name*/, ParameterLayout&)
+      : rope_(grape::spectrum::log_uniform(shape.head_dim(), kBase)) {}
+
+  void encode(const Vector<Scalar>&, const AttentionInput<Scalar>& input) override {
+    if (start_ != input.start || count_ != input.count) {
+      rope_.at(grape::Positions::range(input.start, input.count), action_);
+      start_ = input.start;
+      count_ = input.count;
+    }
+    grape::apply_rotation(action_, input.q, input.k);
+  }
+
+  void encode_vjp(const Vector<Scalar>&, const AttentionInput<Scalar>&,
+                  const AttentionGradient<Scalar>& gradient, Vector<Scalar>&) override {
+    grape::apply_rotation_vjp(action_, gradient.d_q, gradient.d_q);
+    grape::apply_rotation_vjp(action_, gradient.d_k, gradient.d_k);
+  }
+
+ private:
+  static constexpr double kBase = 10000;
+  grape::RoPE<Scalar, grape::Pairing::half_split> rope_;
+  grape::RotationAction<Scalar> action_;  // for the positions start_ .. start_ + count_ - 1
+  Index start_ = 0, count_ = 0;
+};
+
+/// ALiBi: every head's scores fall linearly with distance, at the head's own slope.
+template <class Scalar>
+class LinearBias final : public PositionEncoding<Scalar> {
+ public:
+  LinearBias(const ModelShape& shape, const std::string& /*name*/, ParameterLayout&)
+      : alibi_(shape.heads) {}
+
+  void encode(const Vector<Scalar>&, const AttentionInput<Scalar>& input) override {
+    alibi_.at(grape::Positions::range(input.start, input.count),
+              grape::Positions::range(0, input.start + input.count), bias_);
+  }
+
+  void add_bias(grape::ScoreView<Scalar> scores) override { grape::add_bias(bias_, scores); }
+
+ private:
+  grape::ALiBi<Scalar> alibi_;
+  grape::BiasAction<Scalar> bias_;
+};
+
+template <class Scalar>
+using PositionEncodings = std::vector<std::unique_ptr<PositionEncoding<Scalar>>>;
+
+namespace detail {
+
+template <class Scalar>
+using MakeEncoding = std::unique_ptr<PositionEncoding<Scalar>> (*)(const ModelShape&,
+                                                                   const std::string& name,
+                                                                   ParameterLayout&);
+
+template <class Encoding, class Scalar>
+std::unique_ptr<PositionEncoding<Scalar>> make(const ModelShape& shape, const std::string& name,
+                                               ParameterLayout& layout) {
+  return std::make_unique<Encoding>(shape, name, layout);
+}
+
+template <class Scalar>
+struct Part {
+  std::string_view name;
+  MakeEncoding<Scalar> make;
+};
+
+/// The parts by name. Joined parts act in the order of this table, whatever the order in the name.
+template <class Scalar>
+inline constexpr Part<Scalar> kParts[] = {
+    {"rope", &make<Rotary<Scalar>, Scalar>},
+    {"alibi", &make<LinearBias<Scalar>, Scalar>},
+};
+
+/// Takes the parts of "a+b+c"; throws if one is unknown or named twice.
+inline std::vector<std::string_view> split_encoding(std::string_view encoding) {
+  std::vector<std::string_view> names;
+  for (std::string_view rest = encoding;;) {
+    const std::size_t plus = rest.find('+');
+    const std::string_view name = rest.substr(0, plus);
+    bool known = name == "none";
+    std::string all = "none";
+    for (const auto& part : kParts<float>) {
+      known = known || part.name == name;
+      all.append(", ").append(part.name);
+    }
+    if (!known) {
+      throw std::invalid_argument("unknown position encoding '" + std::string(encoding) +
+                                  "': wanted one of " + all + ", or several joined by '+'");
+    }
+    for (const auto& earlier : names) {
+      if (earlier == name || earlier == "none" || name == "none") {
+        throw std::invalid_argument("position encoding '" + std::string(encoding) +
+                                    "': parts must differ, and 'none' stands alone");
+      }
+    }
+    names.push_back(name);
+    if (plus == std::string_view::npos) return names;
+    rest.remove_prefix(plus + 1);
+  }
+}
+
+}  // namespace detail
+
+/// The encodings of one layer; `layer` prefixes the names of their parameters.
+template <class Scalar>
+PositionEncodings<Scalar> make_encodings(const ModelShape& shape, const std::string& layer,
+                                         ParameterLayout& layout) {
+  const auto names = detail::split_encoding(shape.encoding);
+  PositionEncodings<Scalar> encodings;
+  for (const auto& part : detail::kParts<Scalar>) {
+    for (const auto& name : names) {
+      if (name != part.name) continue;
+      encodings.push_back(part.make(shape, layer + "." + std::string(name), layout));
+    }
+  }
+  return encodings;
+}
+
+}  // namespace lm
