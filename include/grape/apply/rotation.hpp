@@ -26,7 +26,7 @@ requires(!std::is_const_v<T>) void apply_rotation(const RotationAction<A>& actio
                                                   const E& executor = {}) {
   if (x.empty()) return;
   detail::check_rotation(action, x, "x");
-  detail::rotate<detail::Turning::forward, T>(action, x, x, executor);
+  detail::rotate<detail::Turning::forward>(action, x, executor);
 }
 
 /// Rotates queries and keys in place by one action; their head counts may differ (grouped queries).
@@ -39,8 +39,8 @@ requires(!std::is_const_v<T>) void apply_rotation(const RotationAction<A>& actio
   if (detail::share_elements(q, k)) {
     detail::fail("k", "a view that shares elements with q", "views that do not overlap");
   }
-  if (!q.empty()) detail::rotate<detail::Turning::forward, T>(action, q, q, executor);
-  if (!k.empty()) detail::rotate<detail::Turning::forward, T>(action, k, k, executor);
+  if (!q.empty()) detail::rotate<detail::Turning::forward>(action, q, executor);
+  if (!k.empty()) detail::rotate<detail::Turning::forward>(action, k, executor);
 }
 
 /// Prepares the action and applies it: apply_rotation(rope, Positions::range(0, seq), q, k).
@@ -65,7 +65,7 @@ requires(!std::is_const_v<T>) void apply_inverse_rotation(const RotationAction<A
                                                           TensorView<T> x, const E& executor = {}) {
   if (x.empty()) return;
   detail::check_rotation(action, x, "x");
-  detail::rotate<detail::Turning::inverse, T>(action, x, x, executor);
+  detail::rotate<detail::Turning::inverse>(action, x, executor);
 }
 
 /// The gradient of apply_rotation with respect to its input: overwrites d_in with the transposed

@@ -130,10 +130,35 @@ GRAPE_INLINE EvenOdd<W> load_even_odd(const Eigen::bfloat16* from) {
           reinterpret_cast<Vector<float, W>>(Bits(pairs & 0xffff0000u))};
 }
 
+/// The same for a number that is not NaN.
+template <int W>
+GRAPE_INLINE Vector<std::uint32_t, W> round_number_to_upper(Vector<float, W> x) {
+  const auto bits = reinterpret_cast<Vector<std::uint32_t, W>>(x);
+  return bits + (((bits >> 16) & 1u) + 0x7fffu);
+}
+
 template <int W>
 GRAPE_INLINE void store_even_odd(const EvenOdd<W>& x, Eigen::bfloat16* to) {
-  const Vector<std::uint32_t, W> pairs =
-      (round_to_upper<W>(x.even) >> 16) | (round_to_upper<W>(x.odd) & 0xffff0000u);
+  using Bits = Vector<std::uint32_t, W>;
+  Bits even, odd;
+#if defined(__AVX512F__)
+  if constexpr (W == 16) {  // NaN is rare: one comparison looks for it in both registers
+    const auto nan = _mm512_cmp_ps_mask(reinterpret_cast<__m512>(x.even),
+                                        reinterpret_cast<__m512>(x.odd), _CMP_UNORD_Q);
+    if (nan == 0) [[likely]] {
+      even = round_number_to_upper<W>(x.even);
+      odd = round_number_to_upper<W>(x.odd);
+    } else {
+      even = round_to_upper<W>(x.even);
+      odd = round_to_upper<W>(x.odd);
+    }
+  } else
+#endif
+  {
+    even = round_to_upper<W>(x.even);
+    odd = round_to_upper<W>(x.odd);
+  }
+  const Bits pairs = (even >> 16) | (odd & 0xffff0000u);
   std::memcpy(static_cast<void*>(to), &pairs, sizeof pairs);
 }
 #endif  // GRAPE_VECTORS

@@ -18,22 +18,22 @@ inline namespace GRAPE_ISA {
 // a time.
 
 template <Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
-GRAPE_INLINE void rotate_planes(const T* x, Index x_stride, T* y, Index y_stride, const A* c,
-                                const A* s, Index begin, Index end, Index planes) {
+GRAPE_INLINE void rotate_planes(T* x, Index stride, const A* c, const A* s, Index begin, Index end,
+                                Index planes) {
   for (Index m = begin; m < end; ++m) {
     const PlaneCoordinates at = plane_coordinates(pairing, m, planes);
-    const A x0 = widen(x[at.first * x_stride]), x1 = widen(x[at.second * x_stride]);
+    const A x0 = widen(x[at.first * stride]), x1 = widen(x[at.second * stride]);
     const A sine = inverse ? -s[m] : s[m];
-    y[at.first * y_stride] = narrow<T>(x0 * c[m] - x1 * sine);
-    y[at.second * y_stride] = narrow<T>(x0 * sine + x1 * c[m]);
+    x[at.first * stride] = narrow<T>(x0 * c[m] - x1 * sine);
+    x[at.second * stride] = narrow<T>(x0 * sine + x1 * c[m]);
   }
 }
 
 #if GRAPE_VECTORS
 /// Planes [m, m + R W) of `count` heads that share a row: cosines and sines stay in registers.
 template <int W, int R, Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
-GRAPE_INLINE void rotate_block(const T* x, Index x_step, T* y, Index y_step, const A* c, const A* s,
-                               Index m, Index planes, Index count) {
+GRAPE_INLINE void rotate_block(T* x, Index step, const A* c, const A* s, Index m, Index planes,
+                               Index count) {
   using V = Vector<A, W>;
   constexpr auto kIndices = std::make_integer_sequence<int, W>{};
   V cosine[R], sine[R];
@@ -42,12 +42,12 @@ GRAPE_INLINE void rotate_block(const T* x, Index x_step, T* y, Index y_step, con
     sine[r] = inverse ? -load_elements<W>(s + m + r * W) : load_elements<W>(s + m + r * W);
   }
   if constexpr (std::same_as<T, Eigen::bfloat16> && pairing == Pairing::interleaved) {
-    for (Index i = 0; i < count; ++i, x += x_step, y += y_step) {
+    for (Index i = 0; i < count; ++i, x += step) {
       for (int r = 0; r < R; ++r) {
         const Index at = 2 * (m + r * W);
         const EvenOdd<W> v = load_even_odd<W>(x + at);
         store_even_odd<W>(
-            {v.even * cosine[r] - v.odd * sine[r], v.even * sine[r] + v.odd * cosine[r]}, y + at);
+            {v.even * cosine[r] - v.odd * sine[r], v.even * sine[r] + v.odd * cosine[r]}, x + at);
       }
     }
   } else if constexpr (std::same_as<T, Eigen::bfloat16> && R % 2 == 0) {
@@ -58,25 +58,25 @@ GRAPE_INLINE void rotate_block(const T* x, Index x_step, T* y, Index y_step, con
       sine[r] = even_elements(s0, s1, kIndices);
       sine[r + 1] = odd_elements(s0, s1, kIndices);
     }
-    for (Index i = 0; i < count; ++i, x += x_step, y += y_step) {
+    for (Index i = 0; i < count; ++i, x += step) {
       for (int r = 0; r < R; r += 2) {
         const Index at = m + r * W;
         const EvenOdd<W> x0 = load_even_odd<W>(x + at), x1 = load_even_odd<W>(x + at + planes);
         store_even_odd<W>({x0.even * cosine[r] - x1.even * sine[r],
                            x0.odd * cosine[r + 1] - x1.odd * sine[r + 1]},
-                          y + at);
+                          x + at);
         store_even_odd<W>({x0.even * sine[r] + x1.even * cosine[r],
                            x0.odd * sine[r + 1] + x1.odd * cosine[r + 1]},
-                          y + at + planes);
+                          x + at + planes);
       }
     }
   } else if constexpr (pairing == Pairing::half_split) {
-    for (Index i = 0; i < count; ++i, x += x_step, y += y_step) {
+    for (Index i = 0; i < count; ++i, x += step) {
       for (int r = 0; r < R; ++r) {
         const Index at = m + r * W;
         const V x0 = load_vector<W>(x + at), x1 = load_vector<W>(x + at + planes);
-        store_vector<W>(V(x0 * cosine[r] - x1 * sine[r]), y + at);
-        store_vector<W>(V(x0 * sine[r] + x1 * cosine[r]), y + at + planes);
+        store_vector<W>(V(x0 * cosine[r] - x1 * sine[r]), x + at);
+        store_vector<W>(V(x0 * sine[r] + x1 * cosine[r]), x + at + planes);
       }
     }
   } else {
@@ -88,11 +88,11 @@ GRAPE_INLINE void rotate_block(const T* x, Index x_step, T* y, Index y_step, con
       crossed[2 * r] = zip_low(V(-sine[r]), sine[r], kIndices);
       crossed[2 * r + 1] = zip_high(V(-sine[r]), sine[r], kIndices);
     }
-    for (Index i = 0; i < count; ++i, x += x_step, y += y_step) {
+    for (Index i = 0; i < count; ++i, x += step) {
       for (int r = 0; r < 2 * R; ++r) {
         const Index at = 2 * m + r * W;
         const V pairs = load_vector<W>(x + at);
-        store_vector<W>(V(pairs * twice[r] + swap_pairs(pairs, kIndices) * crossed[r]), y + at);
+        store_vector<W>(V(pairs * twice[r] + swap_pairs(pairs, kIndices) * crossed[r]), x + at);
       }
     }
   }
@@ -107,21 +107,20 @@ inline constexpr int kBlockRegisters =
 /// Planes [m, end) of `count` dense heads that share a row, but for a rest of fewer than 4; returns
 /// its start.
 template <int W, Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
-GRAPE_INLINE Index rotate_shared(const T* x, Index x_step, T* y, Index y_step, const A* c,
-                                 const A* s, Index m, Index end, Index planes, Index count) {
+GRAPE_INLINE Index rotate_shared(T* x, Index step, const A* c, const A* s, Index m, Index end,
+                                 Index planes, Index count) {
   constexpr int R = kBlockRegisters<pairing>;
   if constexpr (W == kVectorWidth<A>) {
     for (; m + R * W <= end; m += R * W) {
-      rotate_block<W, R, pairing, inverse>(x, x_step, y, y_step, c, s, m, planes, count);
+      rotate_block<W, R, pairing, inverse>(x, step, c, s, m, planes, count);
     }
   }
   for (; m + W <= end; m += W) {
-    rotate_block<W, 1, pairing, inverse>(x, x_step, y, y_step, c, s, m, planes, count);
+    rotate_block<W, 1, pairing, inverse>(x, step, c, s, m, planes, count);
   }
   if constexpr (W > 4) {
     if (m < end) {
-      return rotate_shared<W / 2, pairing, inverse>(x, x_step, y, y_step, c, s, m, end, planes,
-                                                    count);
+      return rotate_shared<W / 2, pairing, inverse>(x, step, c, s, m, end, planes, count);
     }
   }
   return m;
@@ -129,17 +128,16 @@ GRAPE_INLINE Index rotate_shared(const T* x, Index x_step, T* y, Index y_step, c
 
 /// Planes [m, end) of one dense head, but for a rest of fewer than 4; returns its start.
 template <int W, Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
-GRAPE_INLINE Index rotate_single(const T* x, T* y, const A* c, const A* s, Index m, Index end,
-                                 Index planes) {
+GRAPE_INLINE Index rotate_single(T* x, const A* c, const A* s, Index m, Index end, Index planes) {
   using V = Vector<A, W>;
   if constexpr (pairing == Pairing::half_split || std::same_as<T, Eigen::bfloat16>) {
     if constexpr (std::same_as<T, Eigen::bfloat16>) {
       for (; m + 2 * W <= end; m += 2 * W) {
-        rotate_block<W, 2, pairing, inverse>(x, 0, y, 0, c, s, m, planes, 1);
+        rotate_block<W, 2, pairing, inverse>(x, 0, c, s, m, planes, 1);
       }
     }
     for (; m + W <= end; m += W) {
-      rotate_block<W, 1, pairing, inverse>(x, 0, y, 0, c, s, m, planes, 1);
+      rotate_block<W, 1, pairing, inverse>(x, 0, c, s, m, planes, 1);
     }
   } else {
     // A row for one head is not worth doubling: take the pairs apart instead.
@@ -150,12 +148,12 @@ GRAPE_INLINE Index rotate_single(const T* x, T* y, const A* c, const A* s, Index
       const V low = load_vector<W>(x + 2 * m), high = load_vector<W>(x + 2 * m + W);
       const V x0 = even_elements(low, high, kIndices), x1 = odd_elements(low, high, kIndices);
       const V y0 = x0 * cosine - x1 * sine, y1 = x0 * sine + x1 * cosine;
-      store_vector<W>(zip_low(y0, y1, kIndices), y + 2 * m);
-      store_vector<W>(zip_high(y0, y1, kIndices), y + 2 * m + W);
+      store_vector<W>(zip_low(y0, y1, kIndices), x + 2 * m);
+      store_vector<W>(zip_high(y0, y1, kIndices), x + 2 * m + W);
     }
   }
   if constexpr (W > 4) {
-    if (m < end) return rotate_single<W / 2, pairing, inverse>(x, y, c, s, m, end, planes);
+    if (m < end) return rotate_single<W / 2, pairing, inverse>(x, c, s, m, end, planes);
   }
   return m;
 }
@@ -165,10 +163,8 @@ GRAPE_INLINE Index rotate_single(const T* x, T* y, const A* c, const A* s, Index
 /// token.
 template <class T>
 struct RotationTile {
-  const T* x;  ///< the first rotated coordinate of the first token and head
-  Index x_token, x_head, x_dim;
-  T* y;  ///< likewise; may be x
-  Index y_token, y_head, y_dim;
+  T* x;  ///< the first rotated coordinate of the first token and head
+  Index token_step, head_step, stride;
   const accumulation_t<T>* rows;
   Index row_step;
   Index tokens, heads;
@@ -184,70 +180,54 @@ bool rotate_whole_heads(const RotationTile<T>& tile) {
   constexpr int W = kVectorWidth<accumulation_t<T>>;
   constexpr Index kPlanes = R * W;
   if (tile.turning != kPlanes || tile.planes != kPlanes) return false;
-  const T* x = tile.x;
-  T* y = tile.y;
+  T* x = tile.x;
   const accumulation_t<T>* c = tile.rows;
-  for (Index t = 0; t < tile.tokens; ++t) {
-    rotate_block<W, R, pairing, inverse>(x, tile.x_head, y, tile.y_head, c, c + kPlanes, 0, kPlanes,
-                                         tile.heads);
-    x += tile.x_token;
-    y += tile.y_token;
-    c += tile.row_step;
+  for (Index t = 0; t < tile.tokens; ++t, x += tile.token_step, c += tile.row_step) {
+    rotate_block<W, R, pairing, inverse>(x, tile.head_step, c, c + kPlanes, 0, kPlanes, tile.heads);
   }
   return true;
 }
 #endif
 
+/// Rotates a tile in place.
 template <Pairing pairing, bool inverse, class T>
 void rotate_rows(const RotationTile<T>& tile) {
   using A = accumulation_t<T>;
   const Index turning = tile.turning, planes = tile.planes;
-  const bool dense = GRAPE_VECTORS && tile.x_dim == 1 && tile.y_dim == 1;
-  const auto rest = [&](const T* x, T* y, const A* c, Index begin) {
-    rotate_planes<pairing, inverse>(x, tile.x_dim, y, tile.y_dim, c, c + turning, begin, turning,
-                                    planes);
-  };
-  if (tile.heads > 1 && tile.x_head <= tile.x_token) {  // memory runs along the heads of a token
+  const bool dense = GRAPE_VECTORS && tile.stride == 1;
+  const bool along_heads = tile.heads > 1 && tile.head_step <= tile.token_step;  // as memory lies
 #if GRAPE_VECTORS
-    if (dense && (rotate_whole_heads<kBlockRegisters<pairing>, pairing, inverse>(tile) ||
-                  rotate_whole_heads<kBlockRegisters<pairing> / 2, pairing, inverse>(tile))) {
-      return;
-    }
-#endif
-    const T* x = tile.x;
-    T* y = tile.y;
-    const A* c = tile.rows;
-    for (Index t = 0; t < tile.tokens; ++t, x += tile.x_token, y += tile.y_token) {
-      Index done = 0;
-#if GRAPE_VECTORS
-      if (dense) {
-        done = rotate_shared<kVectorWidth<A>, pairing, inverse>(
-            x, tile.x_head, y, tile.y_head, c, c + turning, 0, turning, planes, tile.heads);
-      }
-#endif
-      if (done < turning) {
-        for (Index h = 0; h < tile.heads; ++h) {
-          rest(x + h * tile.x_head, y + h * tile.y_head, c, done);
-        }
-      }
-      c += tile.row_step;
-    }
+  if (dense && along_heads &&
+      (rotate_whole_heads<kBlockRegisters<pairing>, pairing, inverse>(tile) ||
+       rotate_whole_heads<kBlockRegisters<pairing> / 2, pairing, inverse>(tile))) {
     return;
   }
-  for (Index h = 0; h < tile.heads; ++h) {  // along the tokens of a head
-    const T* x = tile.x + h * tile.x_head;
-    T* y = tile.y + h * tile.y_head;
-    const A* c = tile.rows;
-    for (Index t = 0; t < tile.tokens; ++t, x += tile.x_token, y += tile.y_token) {
-      Index done = 0;
+#endif
+  const Index outer = along_heads ? tile.tokens : tile.heads;
+  const Index inner = along_heads ? tile.heads : tile.tokens;
+  const Index outer_step = along_heads ? tile.token_step : tile.head_step;
+  const Index inner_step = along_heads ? tile.head_step : tile.token_step;
+  for (Index i = 0; i < outer; ++i) {
+    T* x = tile.x + i * outer_step;
+    const A* c = tile.rows + (along_heads ? i * tile.row_step : 0);
+    Index done = 0;
 #if GRAPE_VECTORS
-      if (dense) {
-        done = rotate_single<kVectorWidth<A>, pairing, inverse>(x, y, c, c + turning, 0, turning,
-                                                                planes);
+    if (dense && along_heads) {
+      done = rotate_shared<kVectorWidth<A>, pairing, inverse>(x, inner_step, c, c + turning, 0,
+                                                              turning, planes, inner);
+    }
+#endif
+    if (along_heads && done == turning) continue;
+    for (Index j = 0; j < inner; ++j, x += inner_step) {
+      Index begin = done;
+#if GRAPE_VECTORS
+      if (dense && !along_heads) {
+        begin =
+            rotate_single<kVectorWidth<A>, pairing, inverse>(x, c, c + turning, 0, turning, planes);
       }
 #endif
-      if (done < turning) rest(x, y, c, done);
-      c += tile.row_step;
+      rotate_planes<pairing, inverse>(x, tile.stride, c, c + turning, begin, turning, planes);
+      if (!along_heads) c += tile.row_step;
     }
   }
 }

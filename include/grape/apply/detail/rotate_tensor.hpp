@@ -68,37 +68,16 @@ void check_alias(const TensorView<T>& in, const TensorView<U>& out, std::string_
   }
 }
 
-/// Copies the coordinates that no plane turns.
-template <class T, class A>
-void copy_unturned(const RotationAction<A>& action, const TensorView<const T>& x,
-                   const TensorView<T>& y, Index b, Index t) {
-  const Index first = action.first_coordinate(), turning = action.turning_planes();
-  const bool split = action.pairing() == Pairing::half_split;
-  const Index second = first + (split ? action.planes() : turning);
-  for (Index h = 0; h < x.heads(); ++h) {
-    const auto copy = [&](Index begin, Index end) {
-      for (Index d = begin; d < end; ++d) y(b, t, h, d) = x(b, t, h, d);
-    };
-    copy(0, first);
-    copy(first + turning, second);
-    copy(second + turning, x.dim());
-  }
-}
-
 /// Rotates tokens [begin, begin + count) of batch entry b by their rows.
 template <bool inverse, class T, class A>
-void rotate_tile(const RotationAction<A>& action, const A* rows, const TensorView<const T>& x,
-                 const TensorView<T>& y, Index b, Index begin, Index count) {
-  const Index first = action.first_coordinate(), sets = action.sets();
+void rotate_tile(const RotationAction<A>& action, const A* rows, const TensorView<T>& x, Index b,
+                 Index begin, Index count) {
+  const Index sets = action.sets();
   const Index heads = sets == 1 ? x.heads() : x.heads() / sets;  // of one parameter set
-  RotationTile<T> tile{&x(b, begin, 0, first),
+  RotationTile<T> tile{&x(b, begin, 0, action.first_coordinate()),
                        x.stride(1),
                        x.stride(2),
                        x.stride(3),
-                       &y(b, begin, 0, first),
-                       y.stride(1),
-                       y.stride(2),
-                       y.stride(3),
                        rows,
                        action.row_size(),
                        count,
@@ -111,44 +90,57 @@ void rotate_tile(const RotationAction<A>& action, const A* rows, const TensorVie
     } else {
       rotate_rows<Pairing::interleaved, inverse>(tile);
     }
-    tile.x += heads * tile.x_head;
-    tile.y += heads * tile.y_head;
+    tile.x += heads * tile.head_step;
     tile.rows += 2 * tile.turning;
   }
 }
 
-/// y = turned x, over all tokens. x and y have one shape and are one view or do not overlap.
-template <Turning turning, class T, class A, Executor E>
-void rotate(const RotationAction<A>& action, const TensorView<const T>& x, const TensorView<T>& y,
-            const E& executor) {
+/// Turns x in place, after a call of before(b, begin, count) for each run of tokens.
+template <Turning turning, class T, class A, Executor E, class Before>
+void rotate(const RotationAction<A>& action, const TensorView<T>& x, const E& executor,
+            Before before) {
   constexpr bool kInverse = turning != Turning::forward;
   constexpr Index kTask = 128;  // tokens of a task
   // Few enough tokens that their rows stay in the nearest cache while heads go over them.
   constexpr Index kTile = 32;
-  const bool in_place = x.data() == y.data();
   const double factor = action.attention_factor();
   const double scale = turning == Turning::inverse ? 1 / (factor * factor) : 1.0;
   const auto one_tile = [&](Index b, Index begin, Index count) {
+    before(b, begin, count);
     const A* rows = action.rows(b, begin);
-    if (!in_place) {
-      for (Index t = begin; t < begin + count; ++t) copy_unturned(action, x, y, b, t);
-    }
     if constexpr (turning == Turning::inverse) {
       if (scale != 1) {
         std::vector<A> scaled(rows, rows + count * action.row_size());
         for (A& entry : scaled) entry *= static_cast<A>(scale);
-        rotate_tile<kInverse>(action, scaled.data(), x, y, b, begin, count);
+        rotate_tile<kInverse>(action, scaled.data(), x, b, begin, count);
         return;
       }
     }
-    rotate_tile<kInverse>(action, rows, x, y, b, begin, count);
+    rotate_tile<kInverse>(action, rows, x, b, begin, count);
   };
   const Index tasks = (x.seq() + kTask - 1) / kTask;
   executor.run(x.batch() * tasks, [&](Index i) {
     const Index b = tasks == 1 ? i : i / tasks;  // a division is felt in a decode step
     const Index begin = (i - b * tasks) * kTask, end = std::min(x.seq(), begin + kTask);
-    for (Index t = begin; t < end; t += kTile) {
-      one_tile(b, t, std::min(kTile, end - t));
+    for (Index t = begin; t < end; t += kTile) one_tile(b, t, std::min(kTile, end - t));
+  });
+}
+
+template <Turning turning, class T, class A, Executor E>
+void rotate(const RotationAction<A>& action, const TensorView<T>& x, const E& executor) {
+  rotate<turning>(action, x, executor, [](Index, Index, Index) {});
+}
+
+/// y = turned x: a tile is copied and turned while it is in the nearest cache.
+template <Turning turning, class T, class A, Executor E>
+void rotate(const RotationAction<A>& action, const TensorView<const T>& x, const TensorView<T>& y,
+            const E& executor) {
+  if (x.data() == y.data()) return rotate<turning>(action, y, executor);
+  rotate<turning>(action, y, executor, [&](Index b, Index begin, Index count) {
+    for (Index t = begin; t < begin + count; ++t) {
+      for (Index h = 0; h < x.heads(); ++h) {
+        for (Index d = 0; d < x.dim(); ++d) y(b, t, h, d) = x(b, t, h, d);
+      }
     }
   });
 }
