@@ -11,6 +11,11 @@ list(GET GRAPE_EIGEN_DIR 0 GRAPE_EIGEN_DIR)
 # grape_own_target(target): warnings as errors, and GRAPE_SANITIZE.
 function(grape_own_target target)
   target_compile_options(${target} PRIVATE ${GRAPE_WARNINGS})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # g++ 12 takes the "undefined" registers of its own AVX-512 intrinsics, which Eigen uses, for
+    # uninitialized variables of ours.
+    target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+  endif()
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
   if(GRAPE_SANITIZE)
     target_compile_options(${target} PRIVATE
