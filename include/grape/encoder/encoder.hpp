@@ -48,9 +48,11 @@ class Encoder {
       : generator_(std::forward<Args>(args)...) {}
 
   /// From a number of heads, where generator and path have standard parameters: ALiBi<float>(32).
-  explicit Encoder(Index heads) requires(
-      std::constructible_from<G, Index, const P&>&& std::default_initializable<P>)
-      : generator_(heads, P{}) {}
+  /// (A template, so that clang instantiates it for the generators that it fits alone.)
+  template <std::integral I>
+  requires(std::constructible_from<G, Index, const P&>&&
+               std::default_initializable<P>) explicit Encoder(I heads)
+      : generator_(static_cast<Index>(heads), P{}) {}
 
   Encoder(G generator, P path) : generator_(std::move(generator)), path_(std::move(path)) {}
 

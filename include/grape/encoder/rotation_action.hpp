@@ -89,9 +89,15 @@ class RotationAction {
     const Index turning = turning_planes_of(spectrum);
     const Index row = spectrum.sets() * 2 * turning;
     const Index tokens = positions.batch() * positions.seq();
-    Index entries = 0;
-    if (!detail::multiply_checked(tokens, row, entries)) {
+    Index entries = 0, bytes = 0;
+    if (!detail::multiply_checked(tokens, row, entries) ||
+        !detail::multiply_checked(entries, sizeof(A), bytes)) {
       detail::fail("positions", detail::text(tokens, " tokens"), "a table that fits into memory");
+    }
+    // What may run out of memory comes first, so that a failure leaves the action as it was.
+    table_.reserve(static_cast<std::size_t>(entries));
+    if (positions.kind() != Positions::Kind::range) {
+      positions_.reserve(static_cast<std::size_t>(tokens));
     }
     pairing_ = pairing;
     first_coordinate_ = planes.first_coordinate();

@@ -41,7 +41,7 @@ inline Spectrum log_uniform(Index rotary_dim, double base = 10000.0) {
 /// floor(fraction * head_dim / 2) planes turn. Throws ArgumentError unless head_dim is even and >=
 /// 2, base is finite and > 0, and 0 <= fraction <= 1.
 inline Spectrum proportional(Index head_dim, double base, double fraction) {
-  if (!(fraction >= 0 && fraction <= 1)) {
+  if (!detail::is_finite(fraction) || fraction < 0 || fraction > 1) {
     detail::fail("fraction", detail::text(fraction), "a value in [0, 1]");
   }
   const Spectrum full = log_uniform(head_dim, base);
