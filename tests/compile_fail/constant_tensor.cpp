@@ -1,4 +1,4 @@
-// expect: is_const_v
+// expect: pass a view of elements that are not const
 // SPDX-License-Identifier: Apache-2.0
 // A view of const cannot be rotated in place.
 #include "grape/grape.hpp"

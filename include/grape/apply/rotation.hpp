@@ -22,8 +22,7 @@ namespace grape::inline v0 {
 /// Throws ArgumentError, before anything is written, if the batch, seq, heads or dim of the view do
 /// not fit the action.
 template <Accumulator A, Element T, Executor E = Serial>
-requires(!std::is_const_v<T>) void apply_rotation(const RotationAction<A>& action, TensorView<T> x,
-                                                  const E& executor = {}) {
+void apply_rotation(const RotationAction<A>& action, TensorView<T> x, const E& executor = {}) {
   if (x.empty()) return;
   detail::check_rotation(action, x, "x");
   detail::rotate<detail::Turning::forward>(action, x, executor);
@@ -32,8 +31,8 @@ requires(!std::is_const_v<T>) void apply_rotation(const RotationAction<A>& actio
 /// Rotates queries and keys in place by one action; their head counts may differ (grouped queries).
 /// Throws as above, also if the two views share an element.
 template <Accumulator A, Element T, Executor E = Serial>
-requires(!std::is_const_v<T>) void apply_rotation(const RotationAction<A>& action, TensorView<T> q,
-                                                  TensorView<T> k, const E& executor = {}) {
+void apply_rotation(const RotationAction<A>& action, TensorView<T> q, TensorView<T> k,
+                    const E& executor = {}) {
   if (!q.empty()) detail::check_rotation(action, q, "q");
   if (!k.empty()) detail::check_rotation(action, k, "k");
   if (detail::share_elements(q, k)) {
@@ -45,24 +44,22 @@ requires(!std::is_const_v<T>) void apply_rotation(const RotationAction<A>& actio
 
 /// Prepares the action and applies it: apply_rotation(rope, Positions::range(0, seq), q, k).
 template <Generator G, Path P, Element T, Executor E = Serial>
-requires(!std::is_const_v<T>) void apply_rotation(const Encoder<G, P>& encoder,
-                                                  const Positions& positions, TensorView<T> q,
-                                                  TensorView<T> k, const E& executor = {}) {
+void apply_rotation(const Encoder<G, P>& encoder, const Positions& positions, TensorView<T> q,
+                    TensorView<T> k, const E& executor = {}) {
   apply_rotation(encoder.at(positions), q, k, executor);
 }
 
 template <Generator G, Path P, Element T, Executor E = Serial>
-requires(!std::is_const_v<T>) void apply_rotation(const Encoder<G, P>& encoder,
-                                                  const Positions& positions, TensorView<T> x,
-                                                  const E& executor = {}) {
+void apply_rotation(const Encoder<G, P>& encoder, const Positions& positions, TensorView<T> x,
+                    const E& executor = {}) {
   apply_rotation(encoder.at(positions), x, executor);
 }
 
 /// Undoes apply_rotation in place: x_t <- exp(-s_t L) x_t, divided by the attention factor where
 /// there is one. Throws like apply_rotation.
 template <Accumulator A, Element T, Executor E = Serial>
-requires(!std::is_const_v<T>) void apply_inverse_rotation(const RotationAction<A>& action,
-                                                          TensorView<T> x, const E& executor = {}) {
+void apply_inverse_rotation(const RotationAction<A>& action, TensorView<T> x,
+                            const E& executor = {}) {
   if (x.empty()) return;
   detail::check_rotation(action, x, "x");
   detail::rotate<detail::Turning::inverse>(action, x, executor);

@@ -87,14 +87,13 @@ class LinearBias {
     std::vector<std::int64_t> values;
 
     void assign(const Positions& positions) {
+      values.reserve(static_cast<std::size_t>(positions.batch() * positions.seq()));
       batch = positions.batch();
       seq = positions.seq();
       consecutive = positions.kind() == Positions::Kind::range;
-      values.resize(static_cast<std::size_t>(batch * seq));
+      values.clear();
       for (Index b = 0; b < batch; ++b) {
-        for (Index t = 0; t < seq; ++t) {
-          values[static_cast<std::size_t>(b * seq + t)] = positions.integer(b, t);
-        }
+        for (Index t = 0; t < seq; ++t) values.push_back(positions.integer(b, t));
       }
     }
     const std::int64_t* row(Index b) const { return values.data() + (batch == 1 ? 0 : b * seq); }
@@ -135,8 +134,11 @@ class LinearBias {
     }
     constexpr std::int64_t kEnd = std::int64_t{1} << 62;  // differences fit into 64 bits
     const auto inside = [](std::int64_t n) { return n < kEnd && n > -kEnd; };
+    // Of a range the first and the last position bound the others.
+    const bool range = positions.kind() == Positions::Kind::range;
+    const Index step = range ? std::max<Index>(positions.seq() - 1, 1) : 1;
     for (Index b = 0; b < positions.batch(); ++b) {
-      for (Index t = 0; t < positions.seq(); ++t) {
+      for (Index t = 0; t < positions.seq(); t += step) {
         if (!inside(positions.integer(b, t))) {
           detail::fail(argument, detail::text(positions.integer(b, t)),
                        "positions below 2^62 in magnitude");

@@ -99,6 +99,8 @@ void rotate_tile(const RotationAction<A>& action, const A* rows, const TensorVie
 template <Turning turning, class T, class A, Executor E, class Before>
 void rotate(const RotationAction<A>& action, const TensorView<T>& x, const E& executor,
             Before before) {
+  static_assert(!std::is_const_v<T>,
+                "grape: a rotation works in place: pass a view of elements that are not const");
   constexpr bool kInverse = turning != Turning::forward;
   constexpr Index kTask = 128;  // tokens of a task
   // Few enough tokens that their rows stay in the nearest cache while heads go over them.
