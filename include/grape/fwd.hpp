@@ -15,6 +15,7 @@ class ScoreView;
 class Positions;
 class Spectrum;
 struct LinearPath;
+struct CumulativePath;
 struct Serial;
 enum class Future;
 

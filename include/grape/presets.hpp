@@ -2,20 +2,23 @@
 #pragma once
 
 #include "grape/core/pairing.hpp"
+#include "grape/encoder/cumulative_bias.hpp"
 #include "grape/encoder/encoder.hpp"
 #include "grape/encoder/linear_bias.hpp"
 #include "grape/generator/canonical_planes.hpp"
 #include "grape/generator/unipotent.hpp"
+#include "grape/path/cumulative.hpp"
 #include "grape/path/linear.hpp"
 
 namespace grape::inline v0 {
 
 // The encodings of the paper by name: each is a generator and a path.
 //
-// | preset | generator                    | path   | paper                 |
-// |--------|------------------------------|--------|-----------------------|
-// | RoPE   | canonical planes, so(d)      | linear | section 3, eq. (3.1)  |
-// | ALiBi  | rank-1 nilpotent, gl(d + 2)  | linear | section 4, eq. (4.7)  |
+// | preset | generator                    | path                       | paper                 |
+// |--------|------------------------------|----------------------------|-----------------------|
+// | RoPE   | canonical planes, so(d)      | linear                     | section 3, eq. (3.1)  |
+// | ALiBi  | rank-1 nilpotent, gl(d + 2)  | linear                     | section 4, eq. (4.7)  |
+// | FoX    | rank-1 nilpotent, gl(d + 2)  | cumulative, of log gates   | appendix C            |
 
 /// Rotary position embedding: RoPE<float> rope(spectrum::log_uniform(head_dim, 10000.0)).
 template <Element Scalar, Pairing pairing = Pairing::interleaved>
@@ -24,5 +27,10 @@ using RoPE = Encoder<CanonicalPlanes<Scalar, pairing>, LinearPath>;
 /// Attention with linear biases: ALiBi<float> alibi(num_heads), or alibi(slopes).
 template <Element Scalar>
 using ALiBi = Encoder<UnipotentGenerator<Scalar>, LinearPath>;
+
+/// The forgetting transformer's decay: FoX<float> fox(num_heads), fox.at(log_forget) with log
+/// forget gates [batch, seq, heads, 1] <= 0 (see log_sigmoid).
+template <Element Scalar>
+using FoX = Encoder<UnipotentGenerator<Scalar>, CumulativePath>;
 
 }  // namespace grape::inline v0

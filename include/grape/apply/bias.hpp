@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "grape/core/view.hpp"
 #include "grape/encoder/bias_action.hpp"
 #include "grape/encoder/heads.hpp"
+#include "grape/math/prefix_sum.hpp"
 
 namespace grape::inline v0 {
 namespace detail {
@@ -38,6 +40,21 @@ void check_bias(const BiasAction<A>& bias, const ScoreView<T>& scores, std::stri
          text("the batch ", bias.batch(), " of the bias"));
   }
   check_heads(argument, scores.heads(), bias.heads());
+}
+
+template <Accumulator A>
+void check_log_forget(const BiasAction<A>& bias, std::span<const double> gradient) {
+  if (gradient.empty()) return;
+  if (bias.path_size() == 0) {
+    fail("gradients.log_forget", text(gradient.size(), " entries"),
+         "an empty span: this bias has no log forget gates");
+  }
+  const auto wanted = static_cast<std::size_t>(bias.batch() * bias.path_size() * bias.heads());
+  if (gradient.size() != wanted) {
+    fail("gradients.log_forget", text(gradient.size(), " entries"),
+         text(bias.batch(), " x ", bias.path_size(), " x ", bias.heads(),
+              " (batch x keys x heads of the bias)"));
+  }
 }
 
 /// Calls visit(tile, first row, first column) for tiles that cover [queries, keys] of one head.
@@ -106,9 +123,11 @@ requires(!std::is_const_v<T>) void add_bias(const BiasAction<A>& bias, ScoreView
 
 /// The gradients of add_bias with respect to the bias's parameters, added to what `gradients`
 /// names, from the gradient of the scores (which is also the gradient of the scores that came in).
-/// Sums are taken in double, in an order that does not depend on the executor.
+/// Sums are taken in double, in an order that does not depend on the executor. Memory beside them
+/// is O(keys) a head of the scores where log forget gates are asked for.
 ///
-/// Throws ArgumentError, before anything is written, for shapes that do not fit.
+/// Throws ArgumentError, before anything is written, for shapes that do not fit, and where log
+/// forget gates are asked of a bias that has none.
 template <Accumulator A, Element T, Executor E = Serial>
 void add_bias_vjp(const BiasAction<A>& bias, ScoreView<T> d_scores, BiasGradients gradients,
                   const E& executor = {}) {
@@ -117,14 +136,18 @@ void add_bias_vjp(const BiasAction<A>& bias, ScoreView<T> d_scores, BiasGradient
     detail::fail("gradients.slopes", detail::text(gradients.slopes.size(), " entries"),
                  detail::text(sets, ", one a parameter head of the bias"));
   }
+  detail::check_log_forget(bias, gradients.log_forget);
   if (d_scores.empty()) return;
   detail::check_bias(bias, d_scores, "d_scores");
   const Index heads = d_scores.heads();
   const auto tasks = static_cast<std::size_t>(d_scores.batch() * heads);
   std::vector<double> partial(gradients.slopes.empty() ? 0 : tasks * sets, 0.0);
+  const auto path = static_cast<std::size_t>(gradients.log_forget.empty() ? 0 : bias.path_size());
+  std::vector<double> d_path(tasks * path, 0.0);
   executor.run(d_scores.batch() * heads, [&](Index i) {
     const Index b = i / heads, h = i % heads;
     BiasGradients mine;
+    mine.path = std::span<double>(d_path).subspan(static_cast<std::size_t>(i) * path, path);
     if (!partial.empty()) {
       mine.slopes = std::span<double>(partial).subspan(static_cast<std::size_t>(i) * sets, sets);
     }
@@ -140,6 +163,16 @@ void add_bias_vjp(const BiasAction<A>& bias, ScoreView<T> d_scores, BiasGradient
     });
   });
   for (std::size_t i = 0; i < partial.size(); ++i) gradients.slopes[i % sets] += partial[i];
+  if (path == 0) return;
+  for (Index i = 0; i < d_scores.batch() * heads; ++i) {
+    const Index b = bias.batch() == 1 ? 0 : i / heads;
+    const Index set = parameter_set(i % heads, heads, bias.heads());
+    double* out = gradients.log_forget.data() + b * bias.path_size() * bias.heads() + set;
+    const double* mine = d_path.data() + i * bias.path_size();
+    suffix_sums(
+        bias.path_size(), [&](Index t) { return mine[t]; },
+        [&](Index t, double sum) { out[t * bias.heads()] += sum; });
+  }
 }
 
 }  // namespace grape::inline v0

@@ -31,16 +31,23 @@ struct ScoreTile {
   Index keys;
 };
 
-/// Where add_bias_vjp accumulates gradients of a bias's parameters; an empty span is left alone.
+/// Where add_bias_vjp and tile_vjp accumulate gradients of a bias's parameters; an empty span is
+/// left alone.
 struct BiasGradients {
   std::span<double> slopes{};  ///< [sets]
+  /// [batch, keys, sets] of the bias: log forget gates, for add_bias_vjp.
+  std::span<double> log_forget{};
+  /// [keys] of the tile's batch entry and head: the path U, for tile_vjp, which cannot reach the
+  /// gates between a tile's queries and keys. The gates' gradient is the suffix sums of this one.
+  std::span<double> path{};
 };
 
 /// A bias over [batch, heads, queries, keys] that is computed a tile at a time and never stored
 /// whole. `batch()` is 1 where all batch entries share it and `heads()` counts parameter heads. Any
 /// user type that offers this can be made a BiasAction.
 ///   tile(where, out, row_stride)  writes out[r * row_stride + c] = b(query + r, key + c);
-///   tile_vjp(where, d_tile, row_stride, gradients)  (optional) accumulates parameter gradients.
+///   tile_vjp(where, d_tile, row_stride, gradients)  (optional) accumulates parameter gradients;
+///   path_size()  (optional) the tokens whose gates make the path: keys() or 0.
 template <class S, class A>
 concept BiasSource = std::copy_constructible<S> &&
     requires(const S& s, const ScoreTile& where, A* out, Index row_stride) {
@@ -73,6 +80,8 @@ class BiasAction {
   Index heads() const { return source_ ? source_->heads() : 1; }
   Index queries() const { return source_ ? source_->queries() : 0; }
   Index keys() const { return source_ ? source_->keys() : 0; }
+  /// Tokens whose gates make the path, keys(); 0 where the path is made of positions.
+  Index path_size() const { return source_ ? source_->path_size() : 0; }
 
   /// One entry, for a parameter head. Throws ArgumentError for an index out of range.
   A operator()(Index batch, Index head, Index query, Index key) const {
@@ -114,6 +123,7 @@ class BiasAction {
     virtual Index heads() const = 0;
     virtual Index queries() const = 0;
     virtual Index keys() const = 0;
+    virtual Index path_size() const = 0;
     virtual void tile(const ScoreTile&, A*, Index) const = 0;
     virtual void tile_vjp(const ScoreTile&, const A*, Index, BiasGradients&) const = 0;
   };
@@ -127,6 +137,13 @@ class BiasAction {
     Index heads() const override { return source.heads(); }
     Index queries() const override { return source.queries(); }
     Index keys() const override { return source.keys(); }
+    Index path_size() const override {
+      if constexpr (requires { source.path_size(); }) {
+        return source.path_size();
+      } else {
+        return 0;
+      }
+    }
     void tile(const ScoreTile& where, A* out, Index row_stride) const override {
       source.tile(where, out, row_stride);
     }

@@ -9,6 +9,7 @@
 #include "grape/core/error.hpp"
 #include "grape/generator/alibi_slopes.hpp"
 #include "grape/generator/generator.hpp"
+#include "grape/path/cumulative.hpp"
 #include "grape/path/linear.hpp"
 
 namespace grape::inline v0 {
@@ -36,12 +37,19 @@ class UnipotentGenerator {
   }
   /// The standard slopes of `heads` heads on a linear path: ALiBi's.
   UnipotentGenerator(Index heads, const LinearPath&) : UnipotentGenerator(alibi_slopes(heads)) {}
+  /// Unit slopes of `heads` heads on a cumulative path: FoX's, whose gates carry the decay.
+  UnipotentGenerator(Index heads, const CumulativePath&) : UnipotentGenerator(unit(heads)) {}
 
   /// P, the number of parameter heads.
   Index sets() const { return static_cast<Index>(slopes_.size()); }
   std::span<const double> slopes() const { return slopes_; }
 
  private:
+  static std::vector<double> unit(Index heads) {
+    if (heads < 1) detail::fail("heads", detail::text(heads), "a value >= 1");
+    return std::vector<double>(static_cast<std::size_t>(heads), 1.0);
+  }
+
   std::vector<double> slopes_;
 };
 
