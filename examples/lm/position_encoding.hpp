@@ -109,6 +109,54 @@ class LinearBias final : public PositionEncoding<Scalar> {
   grape::BiasAction<Scalar> bias_;
 };
 
+/// FoX: every head forgets by a gate that each token sets, log f = log sigmoid(w.x + b).
+template <class Scalar>
+class Forgetting final : public PositionEncoding<Scalar> {
+ public:
+  Forgetting(const ModelShape& shape, const std::string& name, ParameterLayout& layout)
+      : weight_(layout.add(name + ".weight", shape.heads, shape.dim, {0, 0.02}, true)),
+        bias_(layout.add(name + ".bias", 1, shape.heads, {kOpen, 0}, false)),
+        fox_(shape.heads) {}
+
+  void encode(const Vector<Scalar>& parameters, const AttentionInput<Scalar>& input) override {
+    logits_.noalias() = input.x * weight_.in(parameters).transpose();
+    logits_.rowwise() += bias_.in(parameters).row(0);
+    // The gates of earlier tokens stay, for a query sums the gates since each key. Only a single
+    // sequence is decoded, so that new tokens are new rows.
+    const Index earlier = input.batch * input.start;
+    gates_.conservativeResize(earlier + logits_.rows(), logits_.cols());
+    gates_.bottomRows(logits_.rows()) = logits_.unaryExpr(&grape::log_sigmoid<Scalar>);
+    const Index keys = input.start + input.count;
+    fox_.at(grape::blh(gates_.data(), input.batch, keys, gates_.cols()),
+            grape::QueryRange{input.start, input.count}, decay_);
+  }
+
+  void add_bias(grape::ScoreView<Scalar> scores) override { grape::add_bias(decay_, scores); }
+
+  void add_bias_vjp(grape::ScoreView<Scalar> d_scores) override {
+    d_gates_.assign(static_cast<std::size_t>(gates_.size()), 0.0);
+    grape::add_bias_vjp(decay_, d_scores, {.slopes = {}, .log_forget = d_gates_, .path = {}});
+  }
+
+  void encode_vjp(const Vector<Scalar>& parameters, const AttentionInput<Scalar>& input,
+                  const AttentionGradient<Scalar>& d, Vector<Scalar>& gradient) override {
+    d_logits_ = Eigen::Map<const Matrix<double>>(d_gates_.data(), gates_.rows(), gates_.cols())
+                    .template cast<Scalar>()
+                    .cwiseProduct(logits_.unaryExpr(&grape::log_sigmoid_derivative<Scalar>));
+    weight_.in(gradient).noalias() += d_logits_.transpose() * input.x;
+    bias_.in(gradient) += d_logits_.colwise().sum();
+    d.d_x.noalias() += d_logits_ * weight_.in(parameters);
+  }
+
+ private:
+  static constexpr double kOpen = 3;  // gates start at 0.95
+  ParameterBlock weight_, bias_;
+  grape::FoX<Scalar> fox_;
+  grape::BiasAction<Scalar> decay_;
+  Matrix<Scalar> logits_, gates_, d_logits_;  // [tokens, heads]; gates_ with the earlier tokens
+  std::vector<double> d_gates_;
+};
+
 template <class Scalar>
 using PositionEncodings = std::vector<std::unique_ptr<PositionEncoding<Scalar>>>;
 
@@ -136,6 +184,7 @@ template <class Scalar>
 inline constexpr Part<Scalar> kParts[] = {
     {"rope", &make<Rotary<Scalar>, Scalar>},
     {"alibi", &make<LinearBias<Scalar>, Scalar>},
+    {"fox", &make<Forgetting<Scalar>, Scalar>},
 };
 
 /// Takes the parts of "a+b+c"; throws if one is unknown or named twice.

@@ -75,7 +75,7 @@ TEST_P(Gradient, AddsToWhatIsThere) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Encodings, Gradient,
-                         testing::Values("none", "rope", "alibi", "rope+alibi"),
+                         testing::Values("none", "rope", "alibi", "rope+alibi", "fox", "fox+rope"),
                          [](const auto& test) {
                            std::string name = test.param;
                            for (char& c : name) c = c == '+' ? '_' : c;
