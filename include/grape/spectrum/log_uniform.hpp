@@ -45,9 +45,10 @@ inline Spectrum proportional(Index head_dim, double base, double fraction) {
     detail::fail("fraction", detail::text(fraction), "a value in [0, 1]");
   }
   const Spectrum full = log_uniform(head_dim, base);
-  std::vector<double> theta(full.frequencies().begin(), full.frequencies().end());
   const auto turning = static_cast<Index>(fraction * static_cast<double>(head_dim) / 2);
-  for (Index m = turning; m < head_dim / 2; ++m) theta[static_cast<std::size_t>(m)] = 0;
+  std::vector<double> theta;
+  theta.reserve(static_cast<std::size_t>(full.planes()));
+  for (Index m = 0; m < full.planes(); ++m) theta.push_back(m < turning ? full(0, m) : 0.0);
   return Spectrum(std::move(theta));
 }
 
