@@ -80,7 +80,10 @@ TEST(Text, IsSplit) {
 
 TEST(Text, IsReadFromAFile) {
   const auto path = std::filesystem::path(testing::TempDir()) / "grape_lm_text.txt";
-  std::ofstream(path, std::ios::binary) << std::string(40, 'x') + '\0' + "\xff\r\n";
+  std::string written(44, 'x');
+  written.replace(41, 3, "\xff\r\n");
+  written[40] = '\0';
+  std::ofstream(path, std::ios::binary) << written;
   const Text text = read_text(path.string(), 2);
   EXPECT_EQ(text.bytes.size(), 44u);
   EXPECT_EQ(text.bytes[41], 0xff);
