@@ -180,11 +180,15 @@ bool rotate_whole_heads(const RotationTile<T>& tile) {
   constexpr int W = kVectorWidth<accumulation_t<T>>;
   constexpr Index kPlanes = R * W;
   if (tile.turning != kPlanes || tile.planes != kPlanes) return false;
-  T* x = tile.x;
-  const accumulation_t<T>* c = tile.rows;
-  for (Index t = 0; t < tile.tokens; ++t, x += tile.token_step, c += tile.row_step) {
-    rotate_block<W, R, pairing, inverse>(x, tile.head_step, c, c + kPlanes, 0, kPlanes, tile.heads);
-  }
+  const auto turn = [&tile](Index head_step) {
+    T* x = tile.x;
+    const accumulation_t<T>* c = tile.rows;
+    for (Index t = 0; t < tile.tokens; ++t, x += tile.token_step, c += tile.row_step) {
+      rotate_block<W, R, pairing, inverse>(x, head_step, c, c + kPlanes, 0, kPlanes, tile.heads);
+    }
+  };
+  // Heads side by side: the step is a constant, too.
+  tile.head_step == 2 * kPlanes ? turn(2 * kPlanes) : turn(tile.head_step);
   return true;
 }
 #endif
