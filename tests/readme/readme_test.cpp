@@ -74,6 +74,18 @@ TEST(Readme, Checkpoints) {
   EXPECT_LT(authors.at(grape::Positions::range(1, 1)).element(0, 0, 0, 0).sin, 0);
 }
 
+TEST(Readme, Forgetting) {
+  std::vector<float> log_forget(batch * seq * heads, -0.5f);
+  std::vector<float> score_data(batch * heads * seq * seq, 0.0f);
+  auto scores = grape::bhqk(score_data.data(), batch, heads, seq, seq);
+  // [readme]
+  grape::FoX<float> fox(heads);
+  auto decay = fox.at(grape::blh(log_forget.data(), batch, seq, heads));  // each <= 0
+  grape::add_bias(decay, scores);
+  // [/readme]
+  EXPECT_FLOAT_EQ(scores(1, 2, 4, 1), -1.5f);
+}
+
 TEST(Readme, Gradients) {
   std::vector<float> q_data(batch * seq * heads * head_dim, 1.0f), d_q_data = q_data;
   std::vector<float> d_score_data(batch * heads * seq * seq, 1.0f);

@@ -89,7 +89,7 @@ class Encoder {
     } else {
       static_assert(sizeof...(Inputs) == 0 && sizeof(Action) == 0,
                     "grape: Encoder::at takes what its path needs: Positions for a rotation, query "
-                    "and key Positions for a bias");
+                    "and key Positions for a bias, log forget gates for FoX");
     }
   }
 
