@@ -2,9 +2,8 @@
 #pragma once
 
 /// Every configuration macro of grape. A user may define, before the first include:
-///   GRAPE_NO_EXCEPTIONS   report errors through grape::set_error_handler instead of throwing;
-///   implied
-///                         where the compiler has exceptions switched off.
+/// GRAPE_NO_EXCEPTIONS, to report errors through grape::set_error_handler instead of throwing; it
+/// is implied where the compiler has exceptions switched off.
 /// The others are for the headers' own use.
 
 #if !defined(GRAPE_NO_EXCEPTIONS) && !defined(__cpp_exceptions)
@@ -23,17 +22,6 @@
 #define GRAPE_RESTRICT
 #define GRAPE_COLD
 #define GRAPE_INLINE inline
-#endif
-
-/// Says of the loop that follows that its iterations touch different elements.
-#if defined(__clang__)
-#define GRAPE_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
-#elif defined(__GNUC__)
-#define GRAPE_INDEPENDENT _Pragma("GCC ivdep")
-#elif defined(_MSC_VER)
-#define GRAPE_INDEPENDENT __pragma(loop(ivdep))
-#else
-#define GRAPE_INDEPENDENT
 #endif
 
 /// Kernels live in an inline namespace named after the instruction set that they were compiled for,

@@ -10,6 +10,7 @@
 
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
+#include "grape/encoder/heads.hpp"
 
 namespace grape::inline v0 {
 
@@ -85,10 +86,10 @@ class BiasAction {
 
   /// One entry, for a parameter head. Throws ArgumentError for an index out of range.
   A operator()(Index batch, Index head, Index query, Index key) const {
-    check_index("batch", batch, this->batch());
-    check_index("head", head, heads());
-    check_index("query", query, queries());
-    check_index("key", key, keys());
+    detail::check_index("batch", batch, this->batch());
+    detail::check_index("head", head, heads());
+    detail::check_index("query", query, queries());
+    detail::check_index("key", key, keys());
     A out{};
     source_->tile({batch, head, query, 1, key, 1}, &out, 1);
     return out;
@@ -157,12 +158,6 @@ class BiasAction {
     }
     Source source;
   };
-
-  static void check_index(std::string_view argument, Index got, Index count) {
-    if (got < 0 || got >= count) {
-      detail::fail(argument, detail::text(got), detail::text("an index in [0, ", count, ")"));
-    }
-  }
 
   std::shared_ptr<Interface> source_;
 };

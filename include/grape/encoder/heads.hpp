@@ -21,5 +21,9 @@ inline void check_heads(std::string_view argument, Index heads, Index sets) {
   }
 }
 
+inline void check_index(std::string_view argument, Index got, Index count) {
+  if (got < 0 || got >= count) fail(argument, text(got), text("an index in [0, ", count, ")"));
+}
+
 }  // namespace detail
 }  // namespace grape::inline v0

@@ -8,6 +8,7 @@
 #include "grape/core/detail/aligned.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/pairing.hpp"
+#include "grape/encoder/heads.hpp"
 #include "grape/generator/canonical_planes.hpp"
 #include "grape/math/sincos.hpp"
 #include "grape/path/linear.hpp"
@@ -44,10 +45,10 @@ class RotationAction {
   /// attention_factor * (cos, sin) of a plane's angle at a token. Throws ArgumentError for an index
   /// out of range.
   CosSin<A> element(Index batch, Index token, Index set, Index plane) const {
-    check_index("batch", batch, batch_);
-    check_index("token", token, seq_);
-    check_index("set", set, sets_);
-    check_index("plane", plane, planes_);
+    detail::check_index("batch", batch, batch_);
+    detail::check_index("token", token, seq_);
+    detail::check_index("set", set, sets_);
+    detail::check_index("plane", plane, planes_);
     if (plane >= turning_) return {A(1), A(0)};
     const A* row = rows(batch, token) + set * 2 * turning_;
     return {row[plane], row[turning_ + plane]};
@@ -161,12 +162,6 @@ class RotationAction {
     }
     for (Index b = 0; b < batch_; ++b) {
       for (Index t = 0; t < seq_; ++t) positions_.push_back(positions.value(b, t));
-    }
-  }
-
-  static void check_index(std::string_view argument, Index got, Index count) {
-    if (got < 0 || got >= count) {
-      detail::fail(argument, detail::text(got), detail::text("an index in [0, ", count, ")"));
     }
   }
 

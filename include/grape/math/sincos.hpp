@@ -223,39 +223,21 @@ void cos_sin_row_short(const std::uint64_t* turn_high, Index count, std::int64_t
 }  // namespace GRAPE_ISA
 }  // namespace detail
 
-namespace detail {
-
-/// scale * cos and scale * sin of n * theta for `count` frequencies from `first` on, to 3e-9 times
-/// |scale| or better.
-template <class Out>
-void cos_sin_row_near(const TurnList& turns, Index first, Index count, std::int64_t n, double scale,
-                      Out* cos_out, Out* sin_out) {
-  if (n <= kShortPosition && n >= -kShortPosition) {
-    cos_sin_row_short(turns.high() + first, count, n, scale, cos_out, sin_out);
-    return;
-  }
-  for (Index m = 0; m < count; ++m) {
-    const CosSin<double> g = cos_sin(phase_at(turns[static_cast<std::size_t>(first + m)], n));
-    cos_out[m] = static_cast<Out>(scale * g.cos);
-    sin_out[m] = static_cast<Out>(scale * g.sin);
-  }
-}
-
-}  // namespace detail
-
 /// scale * cos(n theta_m) and scale * sin(n theta_m) for `count` frequencies from `first` on. In
 /// float the error is below 2^-24 + 3e-9 times |scale|, in double a few 2^-53.
 template <Accumulator A>
 void cos_sin_row(const TurnList& turns, Index first, Index count, std::int64_t n, double scale,
                  A* cos_out, A* sin_out) {
   if constexpr (std::same_as<A, float>) {
-    detail::cos_sin_row_near(turns, first, count, n, scale, cos_out, sin_out);
-  } else {
-    for (Index m = 0; m < count; ++m) {
-      const CosSin<double> g = cos_sin(phase_at(turns[static_cast<std::size_t>(first + m)], n));
-      cos_out[m] = scale * g.cos;
-      sin_out[m] = scale * g.sin;
+    if (n <= detail::kShortPosition && n >= -detail::kShortPosition) {
+      detail::cos_sin_row_short(turns.high() + first, count, n, scale, cos_out, sin_out);
+      return;
     }
+  }
+  for (Index m = 0; m < count; ++m) {
+    const CosSin<double> g = cos_sin(phase_at(turns[static_cast<std::size_t>(first + m)], n));
+    cos_out[m] = static_cast<A>(scale * g.cos);
+    sin_out[m] = static_cast<A>(scale * g.sin);
   }
 }
 

@@ -76,13 +76,20 @@ GRAPE_INLINE Vector<accumulation_t<T>, W> load_vector(const T* from) {
   return out;
 }
 
-/// The bits of x rounded to bfloat16 in the upper half of each lane; the lower half is left over.
+/// The bits of x, which is not NaN, rounded to bfloat16 in the upper half of each lane; the lower
+/// half is left over.
+template <int W>
+GRAPE_INLINE Vector<std::uint32_t, W> round_number_to_upper(Vector<float, W> x) {
+  const auto bits = reinterpret_cast<Vector<std::uint32_t, W>>(x);
+  return bits + (((bits >> 16) & 1u) + 0x7fffu);
+}
+
+/// The same for any x; NaN stays NaN.
 template <int W>
 GRAPE_INLINE Vector<std::uint32_t, W> round_to_upper(Vector<float, W> x) {
   using Bits = Vector<std::uint32_t, W>;
   const Bits bits = reinterpret_cast<Bits>(x);
-  const Bits rounded = bits + (((bits >> 16) & 1u) + 0x7fffu);
-  return (bits << 1) > 0xff000000u ? Bits(bits | 0x400000u) : rounded;
+  return (bits << 1) > 0xff000000u ? Bits(bits | 0x400000u) : round_number_to_upper<W>(x);
 }
 
 /// W elements to memory, rounded to nearest, ties to even; NaN stays NaN.
@@ -128,13 +135,6 @@ GRAPE_INLINE EvenOdd<W> load_even_odd(const Eigen::bfloat16* from) {
   std::memcpy(&pairs, from, sizeof pairs);
   return {reinterpret_cast<Vector<float, W>>(Bits(pairs << 16)),
           reinterpret_cast<Vector<float, W>>(Bits(pairs & 0xffff0000u))};
-}
-
-/// The same for a number that is not NaN.
-template <int W>
-GRAPE_INLINE Vector<std::uint32_t, W> round_number_to_upper(Vector<float, W> x) {
-  const auto bits = reinterpret_cast<Vector<std::uint32_t, W>>(x);
-  return bits + (((bits >> 16) & 1u) + 0x7fffu);
 }
 
 template <int W>
