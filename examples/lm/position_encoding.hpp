@@ -135,7 +135,7 @@ class Forgetting final : public PositionEncoding<Scalar> {
 
   void add_bias_vjp(grape::ScoreView<Scalar> d_scores) override {
     d_gates_.assign(static_cast<std::size_t>(gates_.size()), 0.0);
-    grape::add_bias_vjp(decay_, d_scores, {.slopes = {}, .log_forget = d_gates_, .path = {}});
+    grape::add_bias_vjp(decay_, d_scores, {.log_forget = d_gates_});
   }
 
   void encode_vjp(const Vector<Scalar>& parameters, const AttentionInput<Scalar>& input,

@@ -112,7 +112,7 @@ TEST(BiasAction, WithoutAGradientSaysSo) {
       [&] {
         grape::add_bias_vjp(action, grape::bhqk(d.data(), 2, 3, 20, 1100), {.slopes = slopes});
       },
-      "bias", "without tile_vjp", "differentiable"));
+      "gradients.slopes", "3 entries", "no such gradient"));
 }
 
 }  // namespace

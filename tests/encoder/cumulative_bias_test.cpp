@@ -78,7 +78,8 @@ TYPED_TEST(CumulativeBiasOf, IsItsDefinitionForEveryRangeOfQueries) {
       const auto bias = fox.at(grape::blh(g.data(), 2, 19, 3), range, future);
       EXPECT_EQ(bias.queries(), range.count);
       EXPECT_EQ(bias.keys(), 19);
-      EXPECT_EQ(bias.path_size(), 19);
+      EXPECT_EQ(bias.gradient_sizes().path, 19);
+      EXPECT_EQ(bias.gradient_sizes().log_forget, 2 * 19 * 3);
       expect_decay(bias, slopes, g, range.start, future);
     }
   }
@@ -288,23 +289,22 @@ TYPED_TEST(CumulativeBiasOf, GradientsAreFiniteDifferences) {
   // The loss is linear in either: a wide step costs rounding of its 66 terms below 40 alone.
   constexpr double kStep = 0.25, kTolerance = 4 * 66 * 66 * 40 * 0x1p-53 / kStep;
   for (Index h = 0; h < 2; ++h) {
-    std::vector<double> d_slopes(2, 0.0), d_path(kSeq, 0.0), d_gates(kSeq, 0.0);
-    grape::BiasGradients gradients{.slopes = d_slopes, .log_forget = {}, .path = d_path};
+    std::vector<double> d_slopes(2, 0.0), d_path(kSeq, 0.0), d_gates(2 * kSeq, 0.0);
+    const std::vector<double> before(4, 0.0);
+    const grape::BiasGradients gradients{.slopes = d_slopes, .log_forget = d_gates, .path = d_path};
     // In tiles that cut rows and columns.
     for (Index i = 0; i < kQueries; i += 4) {
       for (Index j = 0; j < kSeq; j += 3) {
         bias.tile_vjp({0, h, i, std::min<Index>(4, kQueries - i), j, std::min<Index>(3, kSeq - j)},
-                      d.data() + i * kSeq + j, kSeq, gradients);
+                      d.data() + i * kSeq + j, kSeq, before.data(), gradients);
       }
     }
-    grape::suffix_sums(
-        kSeq, [&](Index t) { return d_path[static_cast<std::size_t>(t)]; },
-        [&](Index t, double sum) { d_gates[static_cast<std::size_t>(t)] = sum; });
+    bias.finish_vjp(0, h, gradients);
     for (Index t = 0; t < kSeq; ++t) {
       std::vector<double> up = g, down = g;
       up[static_cast<std::size_t>(t * 2 + h)] += kStep;
       down[static_cast<std::size_t>(t * 2 + h)] -= kStep;
-      EXPECT_NEAR(d_gates[static_cast<std::size_t>(t)],
+      EXPECT_NEAR(d_gates[static_cast<std::size_t>(t * 2 + h)],
                   (loss(slopes, up, h) - loss(slopes, down, h)) / (2 * kStep), kTolerance);
     }
     const auto p = static_cast<std::size_t>(h);
@@ -338,7 +338,7 @@ TEST(CumulativeBias, IsPreparedAgainInPlace) {
   // From a bias of another path.
   auto other =
       grape::ALiBi<float>(1).at(grape::Positions::range(0, 2), grape::Positions::range(0, 2));
-  EXPECT_EQ(other.path_size(), 0);
+  EXPECT_EQ(other.gradient_sizes().path, 0);
   fox.at(grape::blh(g.data(), 1, 3, 1), other);
   EXPECT_EQ(other(0, 0, 2, 0), -5);
 }

@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -14,12 +15,14 @@
 #include "grape/core/view.hpp"
 #include "grape/encoder/bias_action.hpp"
 #include "grape/encoder/heads.hpp"
-#include "grape/math/prefix_sum.hpp"
 
 namespace grape::inline v0 {
 namespace detail {
 
-inline constexpr Index kBiasRows = 8;
+/// Rows of a task's tile where scores are added to in place, and the tile that is copied where they
+/// are of another type or not dense: 16 KB of floats.
+inline constexpr Index kBiasRows = 64;
+inline constexpr Index kBiasBufferRows = 8;
 inline constexpr Index kBiasColumns = 512;
 
 template <Accumulator A, Element T>
@@ -42,55 +45,62 @@ void check_bias(const BiasAction<A>& bias, const ScoreView<T>& scores, std::stri
   check_heads(argument, scores.heads(), bias.heads());
 }
 
-template <Accumulator A>
-void check_log_forget(const BiasAction<A>& bias, std::span<const double> gradient) {
-  if (gradient.empty()) return;
-  if (bias.path_size() == 0) {
-    fail("gradients.log_forget", text(gradient.size(), " entries"),
-         "an empty span: this bias has no log forget gates");
-  }
-  const auto wanted = static_cast<std::size_t>(bias.batch() * bias.path_size() * bias.heads());
-  if (gradient.size() != wanted) {
-    fail("gradients.log_forget", text(gradient.size(), " entries"),
-         text(bias.batch(), " x ", bias.path_size(), " x ", bias.heads(),
-              " (batch x keys x heads of the bias)"));
-  }
+inline void check_gradient(std::string_view argument, std::size_t got, Index wanted) {
+  if (got == 0 || static_cast<Index>(got) == wanted) return;
+  fail(argument, text(got, " entries"),
+       wanted == 0 ? "an empty span: this bias has no such gradient"
+                   : text(wanted, " entries (see BiasGradients for the shape)"));
 }
 
-/// Calls visit(tile, first row, first column) for tiles that cover [queries, keys] of one head.
+template <Accumulator A>
+void check_gradients(const BiasAction<A>& bias, const BiasGradients& gradients) {
+  const BiasGradientSizes wanted = bias.gradient_sizes();
+  check_gradient("gradients.slopes", gradients.slopes.size(), wanted.slopes);
+  check_gradient("gradients.log_forget", gradients.log_forget.size(), wanted.log_forget);
+  check_gradient("gradients.query_gates", gradients.query_gates.size(), wanted.query_gates);
+  check_gradient("gradients.key_gates", gradients.key_gates.size(), wanted.key_gates);
+  check_gradient("gradients.features", gradients.features.size(), wanted.features);
+  check_gradient("gradients.path", gradients.path.size(), 0);
+}
+
+/// Calls visit(tile) for tiles of [queries, keys] of one head: runs of queries from the first to
+/// the last, and in each the keys from the last to the first (see BiasSource).
 template <class Visit>
-void for_each_tile(ScoreTile where, Index queries, Index keys, Visit&& visit) {
-  for (where.query = 0; where.query < queries; where.query += kBiasRows) {
-    where.queries = std::min(kBiasRows, queries - where.query);
-    for (where.key = 0; where.key < keys; where.key += kBiasColumns) {
+void for_each_tile_backwards(ScoreTile where, Index queries, Index keys, Visit&& visit) {
+  for (where.query = 0; where.query < queries; where.query += kBiasBufferRows) {
+    where.queries = std::min(kBiasBufferRows, queries - where.query);
+    for (where.key = (keys - 1) / kBiasColumns * kBiasColumns; where.key >= 0;
+         where.key -= kBiasColumns) {
       where.keys = std::min(kBiasColumns, keys - where.key);
       visit(where);
     }
   }
 }
 
-inline namespace GRAPE_ISA {
-
-/// scores[i * stride] += bias[i].
-template <class T, class A>
-void add_row(const A* GRAPE_RESTRICT bias, Index count, T* GRAPE_RESTRICT scores, Index stride) {
-  if (stride == 1) {
-    if constexpr (std::same_as<T, A>) {
-      for (Index i = 0; i < count; ++i) scores[i] += bias[i];
-    } else {
-      A sum[kBiasColumns];
-      load(scores, 1, count, sum);
-      for (Index i = 0; i < count; ++i) sum[i] += bias[i];
-      store(sum, 1, count, scores);
-    }
-  } else {
-    for (Index i = 0; i < count; ++i) {
-      scores[i * stride] = narrow<T>(static_cast<A>(widen(scores[i * stride]) + bias[i]));
+/// The tiles of one head of the scores' gradient, keys from the first to the last.
+template <class A, class T>
+void head_vjp(const BiasAction<A>& bias, const ScoreView<T>& d_scores, Index b, Index h,
+              ScoreTile where, const BiasGradients& gradients) {
+  alignas(64) A tile[kBiasBufferRows * kBiasColumns];
+  for (; where.query < d_scores.queries(); where.query += kBiasBufferRows) {
+    where.queries = std::min(kBiasBufferRows, d_scores.queries() - where.query);
+    double before[kBiasBufferRows] = {};
+    for (where.key = 0; where.key < d_scores.keys(); where.key += kBiasColumns) {
+      where.keys = std::min(kBiasColumns, d_scores.keys() - where.key);
+      for (Index r = 0; r < where.queries; ++r) {
+        load(&d_scores(b, h, where.query + r, where.key), d_scores.stride(3), where.keys,
+             tile + r * kBiasColumns);
+      }
+      bias.tile_vjp(where, tile, kBiasColumns, before, gradients);
+      for (Index r = 0; r < where.queries; ++r) {
+        for (Index c = 0; c < where.keys; ++c) {
+          before[r] += static_cast<double>(tile[r * kBiasColumns + c]);
+        }
+      }
     }
   }
 }
 
-}  // namespace GRAPE_ISA
 }  // namespace detail
 
 /// Adds the bias to attention scores [batch, heads, queries, keys] in place: scores += b_h(i, j).
@@ -108,71 +118,71 @@ requires(!std::is_const_v<T>) void add_bias(const BiasAction<A>& bias, ScoreView
   const Index heads = scores.heads();
   executor.run(scores.batch() * heads, [&](Index i) {
     const Index b = i / heads, h = i % heads;
-    const ScoreTile where{
-        bias.batch() == 1 ? 0 : b, parameter_set(h, heads, bias.heads()), 0, 0, 0, 0};
-    alignas(64) A tile[detail::kBiasRows * detail::kBiasColumns];
-    detail::for_each_tile(where, scores.queries(), scores.keys(), [&](const ScoreTile& t) {
-      bias.tile(t, tile, detail::kBiasColumns);
-      for (Index r = 0; r < t.queries; ++r) {
-        detail::add_row(tile + r * detail::kBiasColumns, t.keys, &scores(b, h, t.query + r, t.key),
-                        scores.stride(3));
+    ScoreTile where{
+        bias.batch() == 1 ? 0 : b, parameter_set(h, heads, bias.heads()), 0, 0, 0, scores.keys()};
+    if constexpr (std::same_as<T, A>) {
+      if (scores.stride(3) == 1) {
+        for (; where.query < scores.queries(); where.query += detail::kBiasRows) {
+          where.queries = std::min(detail::kBiasRows, scores.queries() - where.query);
+          double carry[detail::kBiasRows] = {};
+          bias.add_tile(where, &scores(b, h, where.query, 0), scores.stride(2), carry);
+        }
+        return;
       }
-    });
+    }
+    alignas(64) A tile[detail::kBiasBufferRows * detail::kBiasColumns];
+    double carry[detail::kBiasBufferRows];
+    const auto row = [&](Index r) { return tile + r * detail::kBiasColumns; };
+    detail::for_each_tile_backwards(
+        where, scores.queries(), scores.keys(), [&](const ScoreTile& t) {
+          if (t.key + t.keys == scores.keys()) std::fill_n(carry, detail::kBiasBufferRows, 0.0);
+          for (Index r = 0; r < t.queries; ++r) {
+            detail::load(&scores(b, h, t.query + r, t.key), scores.stride(3), t.keys, row(r));
+          }
+          bias.add_tile(t, tile, detail::kBiasColumns, carry);
+          for (Index r = 0; r < t.queries; ++r) {
+            detail::store(row(r), scores.stride(3), t.keys, &scores(b, h, t.query + r, t.key));
+          }
+        });
   });
 }
 
 /// The gradients of add_bias with respect to the bias's parameters, added to what `gradients`
 /// names, from the gradient of the scores (which is also the gradient of the scores that came in).
 /// Sums are taken in double, in an order that does not depend on the executor. Memory beside them
-/// is O(keys) a head of the scores where log forget gates are asked for.
+/// is O(keys) a parameter head where log forget gates are asked for.
 ///
-/// Throws ArgumentError, before anything is written, for shapes that do not fit, and where log
-/// forget gates are asked of a bias that has none.
+/// Throws ArgumentError, before anything is written, for shapes that do not fit, and where a
+/// gradient is asked of a bias that has none of the kind.
 template <Accumulator A, Element T, Executor E = Serial>
 void add_bias_vjp(const BiasAction<A>& bias, ScoreView<T> d_scores, BiasGradients gradients,
                   const E& executor = {}) {
-  const auto sets = static_cast<std::size_t>(bias.heads());
-  if (!gradients.slopes.empty() && gradients.slopes.size() != sets) {
-    detail::fail("gradients.slopes", detail::text(gradients.slopes.size(), " entries"),
-                 detail::text(sets, ", one a parameter head of the bias"));
-  }
-  detail::check_log_forget(bias, gradients.log_forget);
+  detail::check_gradients(bias, gradients);
   if (d_scores.empty()) return;
   detail::check_bias(bias, d_scores, "d_scores");
-  const Index heads = d_scores.heads();
-  const auto tasks = static_cast<std::size_t>(d_scores.batch() * heads);
-  std::vector<double> partial(gradients.slopes.empty() ? 0 : tasks * sets, 0.0);
-  const auto path = static_cast<std::size_t>(gradients.log_forget.empty() ? 0 : bias.path_size());
-  std::vector<double> d_path(tasks * path, 0.0);
-  executor.run(d_scores.batch() * heads, [&](Index i) {
-    const Index b = i / heads, h = i % heads;
-    BiasGradients mine;
-    mine.path = std::span<double>(d_path).subspan(static_cast<std::size_t>(i) * path, path);
-    if (!partial.empty()) {
-      mine.slopes = std::span<double>(partial).subspan(static_cast<std::size_t>(i) * sets, sets);
-    }
-    const ScoreTile where{
-        bias.batch() == 1 ? 0 : b, parameter_set(h, heads, bias.heads()), 0, 0, 0, 0};
-    alignas(64) A tile[detail::kBiasRows * detail::kBiasColumns];
-    detail::for_each_tile(where, d_scores.queries(), d_scores.keys(), [&](const ScoreTile& t) {
-      for (Index r = 0; r < t.queries; ++r) {
-        detail::load(&d_scores(b, h, t.query + r, t.key), d_scores.stride(3), t.keys,
-                     tile + r * detail::kBiasColumns);
+  const Index sets = bias.heads(), heads = d_scores.heads();
+  const auto of_sets = static_cast<std::size_t>(gradients.slopes.empty() ? 0 : sets);
+  std::vector<double> partial(static_cast<std::size_t>(bias.batch()) * of_sets, 0.0);
+  // A task for each batch entry and head of the bias: no two write to the same gradients, but for
+  // the slopes, which batch entries share.
+  executor.run(bias.batch() * sets, [&](Index i) {
+    const Index batch = i / sets, set = i % sets;
+    BiasGradients mine = gradients;
+    mine.slopes =
+        std::span<double>(partial).subspan(static_cast<std::size_t>(batch) * of_sets, of_sets);
+    const Index path = gradients.log_forget.empty() ? 0 : bias.gradient_sizes().path;
+    std::vector<double> d_path(static_cast<std::size_t>(path), 0.0);
+    mine.path = d_path;
+    for (Index b = 0; b < d_scores.batch(); ++b) {
+      if (bias.batch() != 1 && b != batch) continue;
+      for (Index h = 0; h < heads; ++h) {
+        if (parameter_set(h, heads, sets) != set) continue;
+        detail::head_vjp(bias, d_scores, b, h, ScoreTile{batch, set, 0, 0, 0, 0}, mine);
       }
-      bias.tile_vjp(t, tile, detail::kBiasColumns, mine);
-    });
+    }
+    bias.finish_vjp(batch, set, mine);
   });
-  for (std::size_t i = 0; i < partial.size(); ++i) gradients.slopes[i % sets] += partial[i];
-  if (path == 0) return;
-  for (Index i = 0; i < d_scores.batch() * heads; ++i) {
-    const Index b = bias.batch() == 1 ? 0 : i / heads;
-    const Index set = parameter_set(i % heads, heads, bias.heads());
-    double* out = gradients.log_forget.data() + b * bias.path_size() * bias.heads() + set;
-    const double* mine = d_path.data() + i * bias.path_size();
-    suffix_sums(
-        bias.path_size(), [&](Index t) { return mine[t]; },
-        [&](Index t, double sum) { out[t * bias.heads()] += sum; });
-  }
+  for (std::size_t i = 0; i < partial.size(); ++i) gradients.slopes[i % of_sets] += partial[i];
 }
 
 }  // namespace grape::inline v0

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -32,23 +34,46 @@ struct ScoreTile {
   Index keys;
 };
 
-/// Where add_bias_vjp and tile_vjp accumulate gradients of a bias's parameters; an empty span is
-/// left alone.
+/// Where gradients of a bias's parameters and inputs are accumulated, in double; an empty span is
+/// left alone. P is the number of parameter heads, batch that of the bias (1 where all entries of
+/// the scores share it).
 struct BiasGradients {
-  std::span<double> slopes{};  ///< [sets]
-  /// [batch, keys, sets] of the bias: log forget gates, for add_bias_vjp.
-  std::span<double> log_forget{};
-  /// [keys] of the tile's batch entry and head: the path U, for tile_vjp, which cannot reach the
-  /// gates between a tile's queries and keys. The gates' gradient is the suffix sums of this one.
+  std::span<double> slopes{};       ///< [P]
+  std::span<double> log_forget{};   ///< [batch, keys, P], log forget gates
+  std::span<double> query_gates{};  ///< [batch, queries, P]
+  std::span<double> key_gates{};    ///< [batch, keys, P]
+  std::span<double> features{};     ///< [batch, keys, P, width], features of a path integral
+  /// Scratch [path] of one batch entry and head, for tile_vjp and finish_vjp; not for add_bias_vjp.
   std::span<double> path{};
+  /// Of a sum of biases: the gradients of each part, in order.
+  std::span<const BiasGradients> parts{};
+};
+
+/// How many entries the spans of BiasGradients have for a bias; 0 where it has no such gradient.
+struct BiasGradientSizes {
+  Index slopes = 0;
+  Index log_forget = 0;
+  Index query_gates = 0;
+  Index key_gates = 0;
+  Index features = 0;
+  Index path = 0;
 };
 
 /// A bias over [batch, heads, queries, keys] that is computed a tile at a time and never stored
 /// whole. `batch()` is 1 where all batch entries share it and `heads()` counts parameter heads. Any
 /// user type that offers this can be made a BiasAction.
-///   tile(where, out, row_stride)  writes out[r * row_stride + c] = b(query + r, key + c);
-///   tile_vjp(where, d_tile, row_stride, gradients)  (optional) accumulates parameter gradients;
-///   path_size()  (optional) the tokens whose gates make the path: keys() or 0.
+///   tile(where, out, row_stride)  writes out[r * row_stride + c] = b(query + r, key + c).
+/// It may also offer
+///   add_tile(where, scores, row_stride, carry)  adds the same to what is there. Whoever calls it
+///     visits the tiles of a run of queries from the last key to the first, with one `carry` entry
+///     a query that starts at 0 and that nobody else touches: a bias that sums edges from the query
+///     back keeps its sum there;
+///   tile_vjp(where, d_tile, row_stride, before, gradients)  accumulates gradients from d_tile, the
+///     gradient of the bias on the tile; before[r] is the sum of that gradient over all keys of the
+///     row before the tile's first. It touches entries of `where.batch` and `where.head` alone;
+///   finish_vjp(batch, head, gradients)  is called after the last tile of a batch entry and head;
+///   gradient_sizes()  says which gradients it has;
+///   upper_bound(where)  a number that no entry of the tile exceeds.
 template <class S, class A>
 concept BiasSource = std::copy_constructible<S> &&
     requires(const S& s, const ScoreTile& where, A* out, Index row_stride) {
@@ -81,8 +106,10 @@ class BiasAction {
   Index heads() const { return source_ ? source_->heads() : 1; }
   Index queries() const { return source_ ? source_->queries() : 0; }
   Index keys() const { return source_ ? source_->keys() : 0; }
-  /// Tokens whose gates make the path, keys(); 0 where the path is made of positions.
-  Index path_size() const { return source_ ? source_->path_size() : 0; }
+  /// Which gradients tile_vjp and add_bias_vjp can give.
+  BiasGradientSizes gradient_sizes() const {
+    return source_ ? source_->gradient_sizes() : BiasGradientSizes{};
+  }
 
   /// One entry, for a parameter head. Throws ArgumentError for an index out of range.
   A operator()(Index batch, Index head, Index query, Index key) const {
@@ -101,11 +128,25 @@ class BiasAction {
     source_->tile(where, out, row_stride);
   }
 
-  /// Accumulates the gradients of the parameters from a tile of gradients of the bias. Throws
-  /// ArgumentError where the source has none.
-  void tile_vjp(const ScoreTile& where, const A* d_tile, Index row_stride,
-                BiasGradients& gradients) const {
-    source_->tile_vjp(where, d_tile, row_stride, gradients);
+  /// Adds a tile to what is there: scores[r * row_stride + c] += b(query + r, key + c). Tiles of a
+  /// run of queries must be visited from the last key to the first, with carry [where.queries]
+  /// zero before the first of them (see BiasSource). Not checked, like tile().
+  void add_tile(const ScoreTile& where, A* scores, Index row_stride, double* carry) const {
+    source_->add_tile(where, scores, row_stride, carry);
+  }
+
+  /// A number that no entry of the tile exceeds; infinity where the source does not tell.
+  A upper_bound(const ScoreTile& where) const { return source_->upper_bound(where); }
+
+  /// Accumulates gradients from a tile of gradients of the bias; before[r] is the sum of that
+  /// gradient over the keys of row r before where.key. After the last tile of a batch entry and
+  /// head comes finish_vjp. Throws ArgumentError where the source has no gradients.
+  void tile_vjp(const ScoreTile& where, const A* d_tile, Index row_stride, const double* before,
+                const BiasGradients& gradients) const {
+    source_->tile_vjp(where, d_tile, row_stride, before, gradients);
+  }
+  void finish_vjp(Index batch, Index head, const BiasGradients& gradients) const {
+    source_->finish_vjp(batch, head, gradients);
   }
 
   /// The source when it is a `Source` that no other action shares, to be prepared again in place.
@@ -124,9 +165,13 @@ class BiasAction {
     virtual Index heads() const = 0;
     virtual Index queries() const = 0;
     virtual Index keys() const = 0;
-    virtual Index path_size() const = 0;
+    virtual BiasGradientSizes gradient_sizes() const = 0;
+    virtual A upper_bound(const ScoreTile&) const = 0;
     virtual void tile(const ScoreTile&, A*, Index) const = 0;
-    virtual void tile_vjp(const ScoreTile&, const A*, Index, BiasGradients&) const = 0;
+    virtual void add_tile(const ScoreTile&, A*, Index, double*) const = 0;
+    virtual void tile_vjp(const ScoreTile&, const A*, Index, const double*,
+                          const BiasGradients&) const = 0;
+    virtual void finish_vjp(Index, Index, const BiasGradients&) const = 0;
   };
 
   template <class Source>
@@ -138,22 +183,56 @@ class BiasAction {
     Index heads() const override { return source.heads(); }
     Index queries() const override { return source.queries(); }
     Index keys() const override { return source.keys(); }
-    Index path_size() const override {
-      if constexpr (requires { source.path_size(); }) {
-        return source.path_size();
+    BiasGradientSizes gradient_sizes() const override {
+      if constexpr (requires { source.gradient_sizes(); }) {
+        return source.gradient_sizes();
       } else {
-        return 0;
+        return {};
+      }
+    }
+    A upper_bound(const ScoreTile& where) const override {
+      if constexpr (requires { source.upper_bound(where); }) {
+        return source.upper_bound(where);
+      } else {
+        return std::numeric_limits<A>::infinity();
       }
     }
     void tile(const ScoreTile& where, A* out, Index row_stride) const override {
       source.tile(where, out, row_stride);
     }
-    void tile_vjp(const ScoreTile& where, const A* d_tile, Index row_stride,
-                  BiasGradients& gradients) const override {
-      if constexpr (requires { source.tile_vjp(where, d_tile, row_stride, gradients); }) {
-        source.tile_vjp(where, d_tile, row_stride, gradients);
+    void add_tile(const ScoreTile& where, A* scores, Index row_stride,
+                  double* carry) const override {
+      if constexpr (requires { source.add_tile(where, scores, row_stride, carry); }) {
+        source.add_tile(where, scores, row_stride, carry);
+      } else {
+        add_in_pieces(where, scores, row_stride);
+      }
+    }
+    void tile_vjp(const ScoreTile& where, const A* d_tile, Index row_stride, const double* before,
+                  const BiasGradients& gradients) const override {
+      if constexpr (requires { source.tile_vjp(where, d_tile, row_stride, before, gradients); }) {
+        source.tile_vjp(where, d_tile, row_stride, before, gradients);
       } else {
         detail::fail("bias", "a source without tile_vjp", "a differentiable bias");
+      }
+    }
+    void finish_vjp(Index batch, Index head, const BiasGradients& gradients) const override {
+      if constexpr (requires { source.finish_vjp(batch, head, gradients); }) {
+        source.finish_vjp(batch, head, gradients);
+      }
+    }
+    /// add_tile by tile(): pieces that fit into the nearest cache.
+    void add_in_pieces(const ScoreTile& where, A* scores, Index row_stride) const {
+      constexpr Index kColumns = 512;
+      A piece[kColumns];
+      for (Index r = 0; r < where.queries; ++r) {
+        for (Index c = 0; c < where.keys; c += kColumns) {
+          const Index count = std::min(kColumns, where.keys - c);
+          source.tile({where.batch, where.head, where.query + r, 1, where.key + c, count}, piece,
+                      count);
+          A* to = scores + r * row_stride + c;
+          for (Index i = 0; i < count; ++i) to[i] += piece[i];
+        }
       }
     }
     Source source;

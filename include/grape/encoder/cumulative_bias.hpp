@@ -69,8 +69,9 @@ class CumulativeBias {
   Index heads() const { return static_cast<Index>(slopes_.size()); }
   Index queries() const { return range_.count; }
   Index keys() const { return keys_; }
-  /// Tokens that have a log gate.
-  Index path_size() const { return keys_; }
+  BiasGradientSizes gradient_sizes() const {
+    return {.slopes = heads(), .log_forget = batch() * keys() * heads(), .path = keys()};
+  }
 
   void tile(const ScoreTile& where, A* out, Index row_stride) const {
     const Index row = where.batch * heads() + where.head;
@@ -94,11 +95,9 @@ class CumulativeBias {
   }
 
   /// Accumulates, in double, d slope_h += sum over the tile of (U_i - U_j) d b(i, j), and the
-  /// gradient of U: d U_i += beta_h sum_j d b(i, j), d U_j -= beta_h sum_i d b(i, j). The gradient
-  /// of the log gates is the suffix sums of d U (suffix_sums), since U_u holds the gates of all l
-  /// <= u.
-  void tile_vjp(const ScoreTile& where, const A* d_tile, Index row_stride,
-                BiasGradients& gradients) const {
+  /// gradient of U in `path`: d U_i += beta_h sum_j d b(i, j), d U_j -= beta_h sum_i d b(i, j).
+  void tile_vjp(const ScoreTile& where, const A* d_tile, Index row_stride, const double* /*before*/,
+                const BiasGradients& gradients) const {
     const Index row = where.batch * heads() + where.head;
     const double slope = slopes_[static_cast<std::size_t>(where.head)];
     double d_slope = 0;
@@ -123,6 +122,16 @@ class CumulativeBias {
     }
     if (!gradients.slopes.empty())
       gradients.slopes[static_cast<std::size_t>(where.head)] += d_slope;
+  }
+
+  /// The gradient of the log gates from that of U: its suffix sums, since U_u holds the gates of
+  /// all l <= u.
+  void finish_vjp(Index batch, Index head, const BiasGradients& gradients) const {
+    if (gradients.log_forget.empty()) return;
+    double* out = gradients.log_forget.data() + batch * keys_ * heads() + head;
+    suffix_sums(
+        keys_, [&](Index t) { return gradients.path[static_cast<std::size_t>(t)]; },
+        [&](Index t, double sum) { out[t * heads()] += sum; });
   }
 
  private:

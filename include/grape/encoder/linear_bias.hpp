@@ -47,6 +47,7 @@ class LinearBias {
   Index heads() const { return static_cast<Index>(slopes_.size()); }
   Index queries() const { return queries_.seq; }
   Index keys() const { return keys_.seq; }
+  BiasGradientSizes gradient_sizes() const { return {.slopes = heads()}; }
 
   void tile(const ScoreTile& where, A* out, Index row_stride) const {
     const auto slope = static_cast<A>(slopes_[static_cast<std::size_t>(where.head)]);
@@ -63,8 +64,8 @@ class LinearBias {
   }
 
   /// d slope_h += sum over the tile of (p_j - p_i) d b(i, j), in double.
-  void tile_vjp(const ScoreTile& where, const A* d_tile, Index row_stride,
-                BiasGradients& gradients) const {
+  void tile_vjp(const ScoreTile& where, const A* d_tile, Index row_stride, const double* /*before*/,
+                const BiasGradients& gradients) const {
     if (gradients.slopes.empty()) return;
     const std::int64_t* keys = keys_.row(where.batch) + where.key;
     double sum = 0;
