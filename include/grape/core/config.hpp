@@ -28,7 +28,11 @@
 /// so that translation units with different flags can be linked without mixing their kernels.
 /// GRAPE_VECTOR_BYTES is the size of that set's registers.
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__)
+#if defined(__AVX512BF16__)
+#define GRAPE_ISA isa_avx512_bf16
+#else
 #define GRAPE_ISA isa_avx512
+#endif
 #define GRAPE_VECTOR_BYTES 64
 #elif defined(__AVX2__) && defined(__FMA__)
 #define GRAPE_ISA isa_avx2

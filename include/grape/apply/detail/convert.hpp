@@ -137,8 +137,31 @@ GRAPE_INLINE EvenOdd<W> load_even_odd(const Eigen::bfloat16* from) {
           reinterpret_cast<Vector<float, W>>(Bits(pairs & 0xffff0000u))};
 }
 
+#if defined(__AVX512BF16__) && defined(__AVX512BW__)
+/// Words 0, 16, 1, 17, ..: the first halves' with the second halves' between them.
+inline constexpr Vector<std::uint16_t, 32> kZipWords = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                        21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                        11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+#endif
+
 template <int W>
 GRAPE_INLINE void store_even_odd(const EvenOdd<W>& x, Eigen::bfloat16* to) {
+#if defined(__AVX512BF16__) && defined(__AVX512BW__)
+  // The instruction rounds as we do, but for subnormal numbers, which it takes for 0: they are
+  // rare.
+  if constexpr (W == 16) {
+    constexpr int kSubnormal = 0x20;
+    const auto low = reinterpret_cast<__m512>(x.even), high = reinterpret_cast<__m512>(x.odd);
+    const unsigned subnormal = static_cast<unsigned>(_mm512_fpclass_ps_mask(low, kSubnormal)) |
+                               static_cast<unsigned>(_mm512_fpclass_ps_mask(high, kSubnormal));
+    if (subnormal == 0) [[likely]] {
+      const auto halves = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
+      const __m512i zip = reinterpret_cast<__m512i>(kZipWords);
+      _mm512_storeu_si512(to, _mm512_permutexvar_epi16(zip, halves));
+      return;
+    }
+  }
+#endif
   using Bits = Vector<std::uint32_t, W>;
   Bits even, odd;
 #if defined(__AVX512F__)
