@@ -24,6 +24,8 @@ class CanonicalPlanes;
 template <Element Scalar>
 class UnipotentGenerator;
 template <class S>
+class Nilpotent;
+template <class S>
 class BlockRotation;
 template <class S>
 class Unipotent;

@@ -12,6 +12,7 @@
 #include "grape/core/version.hpp"
 #include "grape/core/view.hpp"
 #include "grape/encoder/encoder.hpp"
+#include "grape/generator/nilpotent.hpp"
 #include "grape/generator/rank2.hpp"
 #include "grape/group/block_rotation.hpp"
 #include "grape/group/rank2_rotation.hpp"

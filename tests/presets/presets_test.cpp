@@ -31,6 +31,8 @@ template class grape::LinearBias<float>;
 template class grape::LinearBias<double>;
 template class grape::BlockRotation<double>;
 template class grape::BlockRotation<float>;
+template class grape::Nilpotent<double>;
+template class grape::Nilpotent<float>;
 template class grape::Unipotent<double>;
 template class grape::Unipotent<float>;
 

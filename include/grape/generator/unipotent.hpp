@@ -19,7 +19,8 @@ namespace grape::inline v0 {
 ///   A_h = -beta_h e_{d+2} e_{d+1}^T,
 ///
 /// which acts on the lifted query [q; 1; 0] and key [k; 0; 1] and adds (s_j - s_i) beta_h to the
-/// logit of query i and key j, s being the path. Slopes come in P sets, one a parameter head.
+/// logit of query i and key j, s being the path. Slopes come in P sets, one a parameter head. As a
+/// value to look at, one head of it is Nilpotent::bias(d, slope).
 template <Element Scalar_>
 class UnipotentGenerator {
  public:
