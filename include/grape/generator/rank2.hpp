@@ -3,10 +3,17 @@
 
 #include <Eigen/Core>
 #include <cmath>
+#include <limits>
+#include <span>
+#include <utility>
+#include <vector>
 
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/generator/generator.hpp"
+#include "grape/generator/plane_frame.hpp"
+#include "grape/math/frame.hpp"
+#include "grape/spectrum/spectrum.hpp"
 
 namespace grape::inline v0 {
 
@@ -150,6 +157,21 @@ class Rank2Generator {
     return speed * (u_ * v_.dot(x) - v_ * u_.dot(x));
   }
 
+  /// The plane as a frame of two columns, v and u, and its speed s, which is how it acts on
+  /// tensors. Without a plane (s = 0) the frame still spans a and b. Made anew at each call. Throws
+  /// ArgumentError if s is 2^63 or more.
+  PlaneFrame<Scalar> plane_frame() const {
+    FrameMatrix f(dim(), 2);
+    f.col(1) = u_.template cast<double>();
+    if (mantissa_ != 0) {
+      f.col(0) = v_.template cast<double>();
+    } else {
+      if (a_u_ == 0 && b_u_ == 0) f.col(1) = Eigen::VectorXd::Unit(dim(), 0);
+      f.col(0) = frame::completed(FrameMatrix(f.col(1))).col(1);
+    }
+    return PlaneFrame<Scalar>({std::move(f)}, Spectrum({s()}), kFrameTolerance);
+  }
+
   /// The dense d x d matrix L, for inspection.
   Matrix matrix() const {
     const Vector turned = static_cast<Scalar>(s()) * u_;
@@ -159,6 +181,9 @@ class Rank2Generator {
 
  private:
   using Wide = Eigen::Matrix<double, Dim, 1>;
+
+  /// u and v are rounded to Scalar.
+  static constexpr double kFrameTolerance = 64 * std::numeric_limits<Scalar>::epsilon();
 
   static Wide scaled(const Vector& x, int exponent) {
     Wide out(x.size());
@@ -222,5 +247,29 @@ struct Rank2Generator<Scalar_, Dim>::Gauged {
   Rank2Generator generator;  ///< orthonormal a and b
   double scale;              ///< radians per unit of t, > 0
 };
+
+/// What a scalar loss changes by with a and b.
+template <Accumulator Scalar, int Dim = Eigen::Dynamic>
+struct Rank2PlaneGradients {
+  Eigen::Matrix<Scalar, Dim, 1> a, b;
+};
+
+/// The gradient for a and b of L(a, b) from d_planes [2, d], what apply_rotation_plane_vjp made of
+/// the generator's rotation: with Z its transpose and F the frame,  d a = Z F^T b,  d b = -Z F^T a.
+/// Throws ArgumentError unless d_planes has 2 d entries.
+template <Accumulator Scalar, int Dim>
+Rank2PlaneGradients<Scalar, Dim> rank2_plane_vjp(const Rank2Generator<Scalar, Dim>& generator,
+                                                 std::span<const double> d_planes) {
+  if (static_cast<Index>(d_planes.size()) != 2 * generator.dim()) {
+    detail::fail("d_planes", detail::text(d_planes.size(), " entries"),
+                 detail::text("2 d = ", 2 * generator.dim()));
+  }
+  const PlaneFrame<Scalar> planes = generator.plane_frame();
+  const FrameMatrix& f = planes.frame(0);
+  const Eigen::Map<const FrameMatrix> z(d_planes.data(), generator.dim(), 2);
+  const FrameMatrix d_a = z * (f.transpose() * generator.b().template cast<double>());
+  const FrameMatrix d_b = z * (f.transpose() * generator.a().template cast<double>());
+  return {d_a.col(0).template cast<Scalar>(), (-d_b.col(0)).template cast<Scalar>()};
+}
 
 }  // namespace grape::inline v0
