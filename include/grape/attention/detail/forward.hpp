@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "grape/attention/detail/online_softmax.hpp"
+#include "grape/attention/detail/product.hpp"
+#include "grape/attention/detail/tile.hpp"
+#include "grape/core/detail/aligned.hpp"
+#include "grape/core/executor.hpp"
+#include "grape/core/view.hpp"
+#include "grape/encoder/bias_action.hpp"
+#include "grape/encoder/heads.hpp"
+
+namespace grape::inline v0 {
+namespace detail {
+
+/// AttendOptions with every default filled in, and the shapes that no view of the queries tells.
+template <class A>
+struct AttentionPlan {
+  Index keys, key_heads, value_dim;
+  bool causal;
+  Index window;
+  std::span<const Index> key_lengths, query_offsets;
+  A scale;
+  const BiasAction<A>* bias;
+  std::span<A> log_sum;
+
+  Visibility visible(Index b, Index queries) const {
+    const auto entry = static_cast<std::size_t>(query_offsets.size() == 1 ? 0 : b);
+    return {keys, key_lengths.empty() ? keys : key_lengths[static_cast<std::size_t>(b)],
+            query_offsets.empty() ? keys - queries : query_offsets[entry], causal, window};
+  }
+  /// Whether queries [first, first + count) see a key at all, and where the tiles begin and end.
+  KeyRange tiles(const Visibility& visible, Index query, Index count) const {
+    const KeyRange range = visible.of(query, count);
+    // Beyond the padding's start a bias alone goes on: its edges lie between query and key.
+    const Index end = bias != nullptr ? range.end : std::min(range.end, visible.length);
+    return {range.first / kKeys * kKeys, std::max(range.first, end)};
+  }
+};
+
+/// The tile of a bias: head h of `heads`, whose scores start at (query, key).
+template <class A>
+ScoreTile bias_tile(const BiasAction<A>& bias, Index b, Index h, Index heads, Index query,
+                    Index queries, Index key, Index keys) {
+  return {
+      bias.batch() == 1 ? 0 : b, parameter_set(h, heads, bias.heads()), query, queries, key, keys};
+}
+
+/// One run of up to kQueries queries of one head, carried over the key tiles from the last to the
+/// first: `output` holds sum_j exp(score_j - maximum) v_j so far.
+template <class A>
+class QueryRun {
+ public:
+  template <class T>
+  void start(const TensorView<const T>& q, const AttentionPlan<A>& plan, Index b, Index h,
+             Index first, Index rows) {
+    batch_ = b;
+    head_ = h;
+    first_ = first;
+    rows_ = rows;
+    dim_ = q.dim();
+    value_columns_ = round_to_lanes<A>(plan.value_dim);
+    memory_.resize(static_cast<std::size_t>(rows * (dim_ + value_columns_)));
+    pack_rows(q, b, h, first, rows, plan.scale, memory_.data(), dim_);
+    std::fill_n(output(), rows * value_columns_, A(0));
+    std::fill_n(carry_, rows, 0.0);
+    state_.start();
+  }
+
+  /// scores [rows, kKeys] of keys [key, key + count) <- q k^T + bias, hidden ones -infinity, up to
+  /// whole registers of columns. Only the bias is told where all of the keys are padding.
+  void score(const AttentionPlan<A>& plan, const Visibility& visible, Index heads, const A* keys,
+             Index key, Index count, A* scores) {
+    const Index columns = round_to_lanes<A>(count);
+    multiply<Start::zero>(Factor<A>{memory_.data(), dim_, 1}, keys, kKeys, scores, kKeys, rows_,
+                          dim_, columns);
+    add_bias(plan, heads, key, count, scores);
+    mask_tile(visible, first_, rows_, key, columns, scores);
+  }
+
+  void add_bias(const AttentionPlan<A>& plan, Index heads, Index key, Index count, A* scores) {
+    if (plan.bias == nullptr) return;
+    plan.bias->add_tile(bias_tile(*plan.bias, batch_, head_, heads, first_, rows_, key, count),
+                        scores, kKeys, carry_);
+  }
+
+  /// Takes the tile of scores, which become weights, and its values into the output.
+  void take(A* scores, const A* values, Index count) {
+    softmax_tile(scores, rows_, round_to_lanes<A>(count), state_);
+    multiply<Start::scaled>(Factor<A>{scores, kKeys, 1}, values, value_columns_, output(),
+                            value_columns_, rows_, count, value_columns_, state_.rescale);
+  }
+
+  template <class T>
+  void finish(const TensorView<T>& out, const AttentionPlan<A>& plan) {
+    for (Index r = 0; r < rows_; ++r) {
+      A* row = output() + r * value_columns_;
+      const A inverse = state_.inverse(r);
+      for (Index d = 0; d < value_columns_; ++d) row[d] *= inverse;
+      store(row, out.stride(3), out.dim(), &out(batch_, first_ + r, head_, 0));
+      if (!plan.log_sum.empty()) {
+        const Index at = (batch_ * out.heads() + head_) * out.seq() + first_ + r;
+        plan.log_sum[static_cast<std::size_t>(at)] = state_.log_sum(r);
+      }
+    }
+  }
+
+ private:
+  A* output() { return memory_.data() + rows_ * dim_; }
+
+  Index batch_, head_, first_, rows_, dim_, value_columns_;
+  LineVector<A> memory_;  // queries [rows, dim], scaled, then output [rows, value columns]
+  double carry_[kQueries];
+  SoftmaxRows<A> state_;
+};
+
+/// Query heads that one task serves. Few queries leave little to do with a tile of keys once it is
+/// loaded, so then all heads that share it take their turn.
+inline Index heads_of_task(Index queries, Index group) { return queries <= 16 ? group : 1; }
+
+/// out = softmax(q k^T + bias) v: a task for each run of queries of a head. `tiles` hands out key
+/// tiles: tiles.load(batch, key head, key, count, scratch) with scratch of tiles.scratch() entries.
+template <class Q, class Tiles, class T, class A, Executor E>
+void attend_forward(const TensorView<const Q>& q, const Tiles& tiles, const TensorView<T>& out,
+                    const AttentionPlan<A>& plan, const E& executor) {
+  const Index heads = q.heads(), group = heads / plan.key_heads;
+  const Index together = heads_of_task(q.seq(), group);
+  const Index runs = (q.seq() + kQueries - 1) / kQueries, slots = heads / together;
+  executor.run(q.batch() * slots * runs, [&](Index task) {
+    const Index run = task % runs, b = task / runs / slots, h = task / runs % slots * together;
+    const Index first = run * kQueries, rows = std::min(kQueries, q.seq() - first);
+    const Visibility visible = plan.visible(b, q.seq());
+    const KeyRange range = plan.tiles(visible, first, rows);
+    LineVector<A> scratch(static_cast<std::size_t>(tiles.scratch() + rows * kKeys));
+    A* scores = scratch.data() + tiles.scratch();
+    std::vector<QueryRun<A>> members(static_cast<std::size_t>(together));
+    for (Index m = 0; m < together; ++m) {
+      members[static_cast<std::size_t>(m)].start(q, plan, b, h + m, first, rows);
+    }
+    Index end = range.end;
+    for (Index key; end > range.first; end = key) {
+      key = (end - 1) / kKeys * kKeys;
+      const Index count = end - key;
+      if (key >= visible.length) {
+        for (auto& member : members) member.add_bias(plan, heads, key, count, scores);
+        continue;
+      }
+      const KeyTile<A> tile = tiles.load(b, h / group, key, count, scratch.data());
+      for (auto& member : members) {
+        member.score(plan, visible, heads, tile.keys, key, count, scores);
+        member.take(scores, tile.values, count);
+      }
+    }
+    for (auto& member : members) member.finish(out, plan);
+  });
+}
+
+/// Keys and values of tensors, packed a tile at a time by the task that needs it: for few queries.
+template <class K, class T>
+class TensorTiles {
+ public:
+  using A = accumulation_t<T>;
+
+  TensorTiles(const TensorView<const K>& keys, const TensorView<const T>& values,
+              std::span<const Index> lengths)
+      : keys_(keys), values_(values), lengths_(lengths) {}
+
+  Index value_columns() const { return round_to_lanes<A>(values_.dim()); }
+  Index tile_size() const { return kKeys * (keys_.dim() + value_columns()); }
+  Index scratch() const { return tile_size() + std::max(keys_.dim(), values_.dim()); }
+  KeyTile<A> load(Index b, Index h, Index key, Index count, A* scratch) const {
+    pack(b, h, key, count, scratch, scratch + tile_size());
+    return {scratch, scratch + kKeys * keys_.dim()};
+  }
+  void pack(Index b, Index h, Index key, Index count, A* tile, A* row) const {
+    const Index length = lengths_.empty() ? keys_.seq() : lengths_[static_cast<std::size_t>(b)];
+    const Index present = std::min(count, length - key);
+    pack_transposed(keys_, b, h, key, present, tile, row);
+    A* values = tile + kKeys * keys_.dim();
+    pack_rows(values_, b, h, key, present, A(1), values, value_columns());
+    std::fill_n(values + present * value_columns(), (kKeys - present) * value_columns(), A(0));
+  }
+
+ private:
+  TensorView<const K> keys_;
+  TensorView<const T> values_;
+  std::span<const Index> lengths_;
+};
+
+/// The same packed once, for many runs of queries.
+template <class A>
+class PackedTiles {
+ public:
+  template <class K, class T, Executor E>
+  PackedTiles(const TensorTiles<K, T>& source, Index batch, Index heads, Index keys, Index dim,
+              std::span<const Index> lengths, const E& executor)
+      : heads_(heads),
+        tiles_((keys + kKeys - 1) / kKeys),
+        size_(source.tile_size()),
+        values_(kKeys * dim),
+        memory_(static_cast<std::size_t>(batch * heads * tiles_ * size_)) {
+    executor.run(batch * heads, [&](Index i) {
+      LineVector<A> row(static_cast<std::size_t>(source.scratch() - size_));
+      const Index b = i / heads;
+      const Index length = lengths.empty() ? keys : lengths[static_cast<std::size_t>(b)];
+      for (Index key = 0; key < length; key += kKeys) {
+        source.pack(b, i % heads, key, std::min(kKeys, keys - key), at(b, i % heads, key),
+                    row.data());
+      }
+    });
+  }
+
+  Index scratch() const { return 0; }
+  KeyTile<A> load(Index b, Index h, Index key, Index /*count*/, A* /*scratch*/) const {
+    const A* tile = memory_.data() + ((b * heads_ + h) * tiles_ + key / kKeys) * size_;
+    return {tile, tile + values_};
+  }
+
+ private:
+  A* at(Index b, Index h, Index key) {
+    return memory_.data() + ((b * heads_ + h) * tiles_ + key / kKeys) * size_;
+  }
+
+  Index heads_, tiles_, size_, values_;
+  LineVector<A> memory_;
+};
+
+}  // namespace detail
+}  // namespace grape::inline v0
