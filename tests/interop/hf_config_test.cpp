@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grape/interop/hf_config.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "support/errors.hpp"
+#include "support/golden.hpp"
+
+namespace {
+
+using grape::hf_rope;
+using grape::HfRope;
+using grape::Index;
+using grape::Pairing;
+using nlohmann::json;
+
+void expect_spectrum(const grape::Spectrum& got, const std::vector<double>& want,
+                     double attention_factor) {
+  ASSERT_EQ(static_cast<std::size_t>(got.planes()), want.size());
+  for (std::size_t m = 0; m < want.size(); ++m) {
+    // The reference computes in float64, some of it in another order.
+    EXPECT_NEAR(got.frequencies()[m], want[m], 64 * 0x1p-53 * want[m]) << m;
+  }
+  EXPECT_NEAR(got.attention_factor(), attention_factor, 8 * 0x1p-53 * attention_factor);
+}
+
+// A model config around a scaling, as old (rope_scaling) and new (rope_parameters) transformers
+// write it.
+json config_of(json scaling, double theta, Index head_dim, Index context, bool parameters) {
+  json config = {{"hidden_size", 4 * head_dim},
+                 {"num_attention_heads", 4},
+                 {"max_position_embeddings", context}};
+  if (parameters) {
+    scaling["rope_theta"] = theta;
+    config["rope_parameters"] = scaling;
+  } else {
+    config["rope_theta"] = theta;
+    config["rope_scaling"] = scaling;
+  }
+  return config;
+}
+
+TEST(HfConfig, GoldenScalingsInBothLayouts) {
+  int cases = 0;
+  for (const std::string& name : golden::families("rope_scaling")) {
+    SCOPED_TRACE(name);
+    const golden::Case c = golden::load(name);
+    json scaling = {{"rope_type", c.config<std::string>("rope_type")}};
+    for (const auto& [key, value] : c.json().at("config").items()) {
+      for (const char* own : {"factor", "low_freq_factor", "high_freq_factor", "short_factor",
+                              "long_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim",
+                              "original_max_position_embeddings"}) {
+        if (key == own) scaling[key] = value;
+      }
+    }
+    const auto head_dim = c.config<Index>("head_dim");
+    for (const bool parameters : {false, true}) {
+      json config = config_of(scaling, c.config<double>("rope_theta"), head_dim,
+                              c.config<Index>("max_position_embeddings"), parameters);
+      for (const auto& [key, value] : c.json().at("config").items()) {
+        if (key.rfind("config_", 0) == 0) config[key.substr(7)] = value;
+      }
+      // Without a length Hugging Face takes the short factors.
+      const HfRope got = hf_rope(config, {.sequence_length = c.config_or<Index>("seq_len", 1)});
+      expect_spectrum(got.spectrum, c.outputs("inv_freq_f64").data,
+                      c.outputs("attention_factor").data.at(0));
+      EXPECT_EQ(got.softmax_scale_factor, 1);
+      EXPECT_EQ(got.rope_type, c.config<std::string>("rope_type"));
+    }
+    ++cases;
+  }
+  EXPECT_GE(cases, 13);
+}
+
+TEST(HfConfig, GoldenSpectra) {
+  int cases = 0;
+  const golden::Case file = golden::load("spectra");
+  for (const json& c : file.json().at("cases")) {
+    const auto type = c.at("type").get<std::string>();
+    SCOPED_TRACE(type);
+    const auto dim = c.at("dim").get<Index>();
+    json scaling = {{"type", type == "dynamic_ntk" ? "dynamic" : type}};
+    Index context = 131072, length = 131072;
+    for (const char* key :
+         {"factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow"}) {
+      if (c.contains(key)) scaling[key] = c.at(key);
+    }
+    if (c.contains("original_max_position")) {
+      scaling["original_max_position_embeddings"] = c.at("original_max_position");
+    }
+    if (c.contains("factors")) scaling["short_factor"] = scaling["long_factor"] = c.at("factors");
+    if (c.contains("max_position")) context = c.at("max_position").get<Index>();
+    if (c.contains("seq_len")) length = c.at("seq_len").get<Index>();
+    const HfRope got = hf_rope(config_of(scaling, c.at("base").get<double>(), dim, context, false),
+                               {.sequence_length = length});
+    expect_spectrum(got.spectrum, c.at("freq").get<std::vector<double>>(),
+                    c.at("attention_factor").get<double>());
+    ++cases;
+  }
+  EXPECT_GE(cases, 6);
+}
+
+// Fields of published configs, as they stand in them.
+
+TEST(HfConfig, Llama31) {
+  const json config = json::parse(R"({
+    "architectures": ["LlamaForCausalLM"], "hidden_size": 4096, "model_type": "llama",
+    "max_position_embeddings": 131072, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "rope_scaling": {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                     "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+    "rope_theta": 500000.0, "vocab_size": 128256})");
+  const HfRope got = hf_rope(config);
+  EXPECT_EQ(got.spectrum.rotary_dim(), 128);
+  EXPECT_EQ(got.pairing, Pairing::half_split);
+  EXPECT_EQ(got.slice.begin, 0);
+  const grape::Spectrum want =
+      grape::spectrum::llama3(128, 500000.0, {.factor = 8, .original_max_position = 8192});
+  expect_spectrum(got.spectrum, {want.frequencies().begin(), want.frequencies().end()}, 1);
+}
+
+TEST(HfConfig, Qwen25WithYarn) {
+  const json config = json::parse(R"({
+    "hidden_size": 3584, "model_type": "qwen2", "max_position_embeddings": 32768,
+    "num_attention_heads": 28, "rope_theta": 1000000.0, "sliding_window": 131072,
+    "rope_scaling": {"factor": 4.0, "original_max_position_embeddings": 32768, "type": "yarn"}})");
+  const HfRope got = hf_rope(config);
+  EXPECT_NEAR(got.spectrum.attention_factor(), 0.1 * std::log(4.0) + 1, 1e-15);
+  EXPECT_EQ(got.spectrum.rotary_dim(), 128);
+  EXPECT_EQ(got.softmax_scale_factor, 1);
+}
+
+TEST(HfConfig, DeepSeekV3) {
+  const json config = json::parse(R"({
+    "hidden_size": 7168, "model_type": "deepseek_v3", "max_position_embeddings": 163840,
+    "num_attention_heads": 128, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
+    "v_head_dim": 128, "rope_theta": 10000,
+    "rope_scaling": {"beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 1.0,
+                     "mscale_all_dim": 1.0, "original_max_position_embeddings": 4096,
+                     "type": "yarn"}})");
+  const HfRope got = hf_rope(config);
+  EXPECT_EQ(got.spectrum.rotary_dim(), 64);
+  EXPECT_EQ(got.slice.begin, 128);
+  EXPECT_EQ(got.pairing, Pairing::interleaved);
+  EXPECT_EQ(got.spectrum.attention_factor(), 1);
+  const double mscale = 0.1 * std::log(40.0) + 1;
+  EXPECT_NEAR(got.softmax_scale_factor, mscale * mscale, 1e-14);  // 1.87
+}
+
+TEST(HfConfig, Phi3WithLongRope) {
+  json config = json::parse(R"({
+    "hidden_size": 3072, "model_type": "phi3", "max_position_embeddings": 131072,
+    "original_max_position_embeddings": 4096, "num_attention_heads": 32, "rope_theta": 10000.0,
+    "rope_scaling": {"type": "su"}})");
+  const std::vector<double> narrow(48, 1.25), wide(48, 4.0);
+  config["rope_scaling"]["short_factor"] = narrow;
+  config["rope_scaling"]["long_factor"] = wide;
+  const grape::Spectrum plain = grape::spectrum::log_uniform(96, 10000.0);
+  const HfRope at_4096 = hf_rope(config, {.sequence_length = 4096});
+  const HfRope at_4097 = hf_rope(config, {.sequence_length = 4097});
+  EXPECT_DOUBLE_EQ(at_4096.spectrum(0, 3), plain(0, 3) / 1.25);
+  EXPECT_DOUBLE_EQ(at_4097.spectrum(0, 3), plain(0, 3) / 4);
+  const double factor = std::sqrt(1 + std::log(32.0) / std::log(4096.0));
+  EXPECT_NEAR(at_4097.spectrum.attention_factor(), factor, 1e-15);
+  EXPECT_EQ(at_4097.rope_type, "longrope");
+  // Phi-3.5-MoE names the factor of each list.
+  config["rope_scaling"]["short_mscale"] = 1.1;
+  config["rope_scaling"]["long_mscale"] = 1.2;
+  EXPECT_EQ(hf_rope(config, {.sequence_length = 9}).spectrum.attention_factor(), 1.1);
+  EXPECT_EQ(hf_rope(config, {.sequence_length = 5000}).spectrum.attention_factor(), 1.2);
+  config["rope_scaling"].erase("short_mscale");
+  EXPECT_TRUE(rejects([&] { hf_rope(config, {.sequence_length = 9}); },
+                      "config.rope_scaling.long_mscale", "alone", "short_mscale and"));
+}
+
+TEST(HfConfig, Gemma3HasTwoBases) {
+  const json old = json::parse(R"({
+    "head_dim": 256, "hidden_size": 2560, "model_type": "gemma3_text", "num_attention_heads": 8,
+    "max_position_embeddings": 131072, "rope_local_base_freq": 10000.0, "rope_theta": 1000000.0,
+    "rope_scaling": {"factor": 8.0, "rope_type": "linear"}})");
+  const json now = json::parse(R"({
+    "head_dim": 256, "hidden_size": 2560, "model_type": "gemma3_text", "num_attention_heads": 8,
+    "rope_parameters": {
+      "full_attention": {"factor": 8.0, "rope_theta": 1000000.0, "rope_type": "linear"},
+      "sliding_attention": {"rope_theta": 10000.0, "rope_type": "default"}}})");
+  for (const json& config : {old, now}) {
+    const HfRope full = hf_rope(config, {.layer_type = "full_attention"});
+    const HfRope sliding = hf_rope(config, {.layer_type = "sliding_attention"});
+    EXPECT_DOUBLE_EQ(full.spectrum(0, 0), 1.0 / 8);
+    EXPECT_DOUBLE_EQ(sliding.spectrum(0, 64), std::pow(10000.0, -0.5));
+    EXPECT_TRUE(
+        rejects([&] { hf_rope(config); }, "options.layer_type", "\"\"", "sliding_attention"));
+    EXPECT_TRUE(rejects([&] { hf_rope(config, {.layer_type = "linear_attention"}); },
+                        "options.layer_type", "linear_attention", "full_attention"));
+  }
+}
+
+TEST(HfConfig, PartialRotaryInEveryPlace) {
+  const json base = {{"hidden_size", 256}, {"num_attention_heads", 4}, {"rope_theta", 10000.0}};
+  const auto with = [&](const char* key, const json& value) {
+    json out = base;
+    out[key] = value;
+    return out;
+  };
+  EXPECT_EQ(hf_rope(base).spectrum.rotary_dim(), 64);
+  EXPECT_EQ(hf_rope(with("partial_rotary_factor", 0.5)).spectrum.rotary_dim(), 32);
+  EXPECT_EQ(hf_rope(with("rotary_pct", 0.25)).spectrum.rotary_dim(), 16);
+  EXPECT_EQ(hf_rope(with("rotary_dim", 48)).spectrum.rotary_dim(), 48);
+  EXPECT_EQ(
+      hf_rope(with("rope_parameters", {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}))
+          .spectrum.rotary_dim(),
+      32);
+  // Proportional: as many planes as the head has, the last of them at rest.
+  const HfRope tail = hf_rope(
+      with("rope_parameters", {{"rope_type", "proportional"}, {"partial_rotary_factor", 0.25}}));
+  EXPECT_EQ(tail.spectrum.rotary_dim(), 64);
+  EXPECT_NE(tail.spectrum(0, 7), 0);
+  EXPECT_EQ(tail.spectrum(0, 8), 0);
+  EXPECT_EQ(hf_rope(base, {.head_dim = 128}).spectrum.rotary_dim(), 128);
+  json both = with("rope_scaling", {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}});
+  both["partial_rotary_factor"] = 0.25;
+  EXPECT_TRUE(rejects([&] { hf_rope(both); }, "config.partial_rotary_factor", "0.25", "0.5"));
+  EXPECT_TRUE(rejects([&] { hf_rope(with("partial_rotary_factor", 1.5)); }, "partial_rotary_factor",
+                      "1.5", "(0, 1]"));
+}
+
+TEST(HfConfig, MRopeSectionsAreValues) {
+  json config = {{"hidden_size", 256},
+                 {"num_attention_heads", 2},
+                 {"rope_theta", 1e6},
+                 {"rope_scaling", {{"type", "mrope"}, {"mrope_section", {16, 24, 24}}}}};
+  EXPECT_EQ(hf_rope(config).mrope_section, (std::vector<Index>{16, 24, 24}));
+  config["rope_scaling"]["rope_type"] = "default";
+  config["rope_scaling"]["mrope_interleaved"] = true;
+  EXPECT_TRUE(hf_rope(config).mrope_interleaved);
+  config["rope_scaling"]["mrope_section"] = {16, 24};
+  EXPECT_TRUE(rejects([&] { hf_rope(config); }, "mrope_section", "40", "64 planes"));
+  config["rope_scaling"].erase("mrope_section");
+  EXPECT_TRUE(rejects([&] { hf_rope(config); }, "mrope_section", "nothing", "planes"));
+}
+
+TEST(HfConfig, YarnTakesWhatHuggingFaceTakes) {
+  const auto factor_of = [](const json& more) {
+    json scaling = {{"rope_type", "yarn"}, {"factor", 4.0}};
+    scaling.update(more);
+    return hf_rope(config_of(scaling, 1e6, 128, 32768, false)).spectrum.attention_factor();
+  };
+  const double plain = 0.1 * std::log(4.0) + 1;
+  EXPECT_DOUBLE_EQ(factor_of(json::object()), plain);
+  EXPECT_DOUBLE_EQ(factor_of({{"mscale", 2.0}}), plain);  // one of the two alone does not count
+  EXPECT_DOUBLE_EQ(factor_of({{"attention_factor", 1.5}}), 1.5);
+  EXPECT_DOUBLE_EQ(factor_of({{"attention_factor", nullptr}}), plain);
+  EXPECT_DOUBLE_EQ(factor_of({{"mscale", 1.0}, {"mscale_all_dim", 0.5}}),
+                   plain / (0.05 * std::log(4.0) + 1));
+  const auto spectrum = [](bool truncate) {
+    return hf_rope(config_of({{"rope_type", "yarn"}, {"factor", 4.0}, {"truncate", truncate}}, 1e6,
+                             128, 32768, true))
+        .spectrum;
+  };
+  EXPECT_NE(spectrum(true)(0, 25), spectrum(false)(0, 25));
+}
+
+TEST(HfConfig, RejectsInsteadOfGuessing) {
+  const auto config = [](const json& scaling) {
+    return config_of(scaling, 10000.0, 64, 4096, false);
+  };
+  const auto refuses = [&](const json& scaling, std::string_view argument, std::string_view got,
+                           std::string_view wanted) {
+    return rejects([&] { hf_rope(config(scaling)); }, argument, got, wanted);
+  };
+  EXPECT_TRUE(refuses({{"rope_type", "magic"}}, "config.rope_scaling.rope_type", "magic", "yarn"));
+  EXPECT_TRUE(refuses({{"rope_type", "linear"}, {"factor", 2}, {"beta_fast", 32}},
+                      "config.rope_scaling.beta_fast", "does not know", "linear"));
+  EXPECT_TRUE(refuses({{"rope_type", "yarn"}, {"factor", 2}, {"llama_4_scaling_beta", 0.1}},
+                      "llama_4_scaling_beta", "does not know", "yarn"));
+  EXPECT_TRUE(
+      refuses({{"rope_type", "linear"}}, "config.rope_scaling.factor", "nothing", "a number"));
+  EXPECT_TRUE(
+      refuses({{"rope_type", "linear"}, {"factor", "2"}}, "factor", "JSON string", "a number"));
+  EXPECT_TRUE(refuses({{"rope_type", "linear"}, {"factor", 0.5}}, "factor", "0.5", ">= 1"));
+  EXPECT_TRUE(refuses({{"factor", 2}}, "config.rope_scaling.rope_type", "nothing", "name"));
+  EXPECT_TRUE(refuses({{"rope_type", "linear"}, {"type", "yarn"}, {"factor", 2}}, "type", "yarn",
+                      "linear"));
+  EXPECT_TRUE(refuses({{"rope_type", "dynamic"}, {"factor", 2}}, "options.sequence_length", "0",
+                      "dynamic"));
+  EXPECT_TRUE(
+      refuses({{"rope_type", "dynamic"}, {"factor", 2}, {"original_max_position_embeddings", 2048}},
+              "original_max_position_embeddings", "2048", "4096"));
+  EXPECT_TRUE(refuses(
+      {{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 1}, {"high_freq_factor", 4}},
+      "original_max_position_embeddings", "nothing", "tokens"));
+  EXPECT_TRUE(refuses({{"rope_type", "linear"}, {"factor", 2}, {"rope_theta", 5.0}},
+                      "config.rope_theta", "10000", "5"));
+  EXPECT_TRUE(
+      refuses({{"rope_type", "yarn"}, {"factor", 2}, {"original_max_position_embeddings", 10.5}},
+              "original_max_position_embeddings", "10.5", "whole"));
+  json two = config({{"rope_type", "linear"}, {"factor", 2}});
+  two["rope_parameters"] = {{"rope_type", "default"}};
+  EXPECT_TRUE(rejects([&] { hf_rope(two); }, "config.rope_scaling", "differs", "one of the two"));
+  EXPECT_TRUE(rejects(
+      [] {
+        hf_rope(json{{"head_dim", 64}});
+      },
+      "config.rope_theta", "nothing", "base"));
+  EXPECT_TRUE(rejects(
+      [] {
+        hf_rope(json{{"rope_theta", 1e4}});
+      },
+      "config.head_dim", "nothing", "hidden_size"));
+  EXPECT_TRUE(rejects([] { hf_rope(json::array()); }, "config", "JSON array", "object"));
+  EXPECT_EQ(hf_rope(config(nullptr)).rope_type, "default");
+  EXPECT_FALSE(hf_rope(config(nullptr)).pairing.has_value());
+}
+
+}  // namespace
