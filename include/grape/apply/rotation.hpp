@@ -81,13 +81,14 @@ requires(!std::is_const_v<T> && std::same_as<T, std::remove_const_t<U>>) void ap
 }
 
 /// The gradient of apply_rotation with respect to the frequencies: adds to d_frequencies
-/// [action.sets(), action.planes()], in radians per position,
+/// [action.frequency_sets(), action.planes()], in radians per position,
 ///
 ///   d theta_m += sum over tokens t and heads of n_t <d_out, J out> in plane m,
 ///
-/// from `out`, what apply_rotation made, and d_out, the gradient there. Call it before
-/// apply_rotation_vjp if that one works in place. Sums are taken in double. Throws ArgumentError,
-/// before anything is written, for shapes that do not fit.
+/// n_t the position, coordinate or phase that the plane turns by, from `out`, what apply_rotation
+/// made, and d_out, the gradient there. Call it before apply_rotation_vjp if that one works in
+/// place. Sums are taken in double. Throws ArgumentError, before anything is written, for shapes
+/// that do not fit.
 template <Accumulator A, Element T, Element U, Executor E = Serial>
 requires(std::same_as<
          std::remove_const_t<T>,
@@ -97,15 +98,39 @@ requires(std::same_as<
                                                                     std::span<double> d_frequencies,
                                                                     const E& executor = {}) {
   detail::check_same_shape(d_out, out, "d_out");
-  const auto wanted = static_cast<std::size_t>(action.sets() * action.planes());
-  if (d_frequencies.size() != wanted) {
-    detail::fail("d_frequencies", detail::text(d_frequencies.size(), " entries"),
-                 detail::text(wanted, " (sets x planes of the action)"));
-  }
+  detail::check_entries("d_frequencies", d_frequencies.size(),
+                        action.frequency_sets() * action.planes(), "sets x planes of the action");
   if (out.empty()) return;
   detail::check_rotation(action, out, "out");
   detail::accumulate_frequency_gradient<std::remove_const_t<T>>(action, out, d_out,
                                                                 d_frequencies.data(), executor);
+}
+
+/// The gradient of apply_rotation with respect to what the planes turn by: adds to d_phase
+/// [action.batch(), action.seq(), action.channels()]
+///
+///   d Phi_t += sum over heads of the set and planes of theta_m <d_out, J out> in plane m,
+///
+/// for contextual phases (a channel for each set), real positions (one channel) and coordinates (a
+/// channel for each axis). out and d_out as for the frequencies; a batch that shares its positions
+/// adds up. Sums are taken in double. Throws ArgumentError, before anything is written, for shapes
+/// that do not fit.
+template <Accumulator A, Element T, Element U, Executor E = Serial>
+requires(std::same_as<
+         std::remove_const_t<T>,
+         std::remove_const_t<U>>) void apply_rotation_phase_vjp(const RotationAction<A>& action,
+                                                                TensorView<T> out,
+                                                                TensorView<U> d_out,
+                                                                std::span<double> d_phase,
+                                                                const E& executor = {}) {
+  detail::check_same_shape(d_out, out, "d_out");
+  detail::check_entries("d_phase", d_phase.size(),
+                        action.batch() * action.seq() * action.channels(),
+                        "batch x seq x channels of the action");
+  if (out.empty()) return;
+  detail::check_rotation(action, out, "out");
+  detail::accumulate_position_gradient<std::remove_const_t<T>>(action, out, d_out, d_phase.data(),
+                                                               executor);
 }
 
 }  // namespace grape::inline v0

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "grape/core/detail/aligned.hpp"
@@ -12,15 +13,19 @@
 #include "grape/generator/canonical_planes.hpp"
 #include "grape/math/sincos.hpp"
 #include "grape/path/linear.hpp"
+#include "grape/path/positions.hpp"
+#include "grape/spectrum/spectrum.hpp"
 
 namespace grape::inline v0 {
 
-/// The rotations of a skew generator at given positions: cosines and sines of every plane, times
-/// the attention factor, ready to be applied to any number of layers.
+/// The rotations of a skew generator at given group parameters: cosines and sines of every plane,
+/// times the attention factor, ready to be applied to any number of layers.
 ///
 /// Shapes: batch() is 1 where all batch entries share positions; seq() tokens; sets() parameter
 /// sets (heads h of H use set h * sets / H); planes() planes on coordinates first_coordinate() +
-/// [0, 2 M). Immutable once prepared, safe to share between threads, a value that may be copied.
+/// [0, 2 M). A token has channels() positions: one, or one for each axis of a grid, or one for each
+/// set (a contextual phase). Immutable once prepared, safe to share between threads, a value that
+/// may be copied.
 ///
 /// Storage: one row [sets, cos | sin, planes] a token.
 template <Accumulator A>
@@ -54,10 +59,29 @@ class RotationAction {
     return {row[plane], row[turning_ + plane]};
   }
 
-  /// The position of a token, as the gradient of the frequencies needs it.
-  double position(Index batch, Index token) const {
+  // What gradients read.
+
+  /// Sets of the frequencies: sets(), or 1 where phases differ by head and frequencies do not.
+  Index frequency_sets() const { return frequency_sets_; }
+  /// theta of a plane in a set in [0, sets()), in radians per position.
+  double frequency(Index set, Index plane) const {
+    return frequencies_[static_cast<std::size_t>(frequency_set(set) * planes_ + plane)];
+  }
+  Index frequency_set(Index set) const { return frequency_sets_ == 1 ? 0 : set; }
+
+  /// Positions of a token: 1, the axes, or sets().
+  Index channels() const { return channels_; }
+  /// Which of them turns a plane of a set.
+  Index channel(Index set, Index plane) const {
+    if (channels_ == 1) return 0;
+    return axis_of_plane_.empty() ? set : axis_of_plane_[static_cast<std::size_t>(plane)];
+  }
+  /// The position (coordinate, phase) that a plane of a set turns by at a token, as the gradient of
+  /// the frequencies needs it. `batch` may be any entry where positions are shared.
+  double position(Index batch, Index token, Index set = 0, Index plane = 0) const {
     if (positions_.empty()) return static_cast<double>(start_ + token);
-    return positions_[static_cast<std::size_t>((batch_ == 1 ? 0 : batch) * seq_ + token)];
+    const Index row = (batch_ == 1 ? 0 : batch) * seq_ + token;
+    return positions_[static_cast<std::size_t>(row * channels_ + channel(set, plane))];
   }
 
   // What kernels read.
@@ -72,73 +96,75 @@ class RotationAction {
     return table_.data() + ((batch_ == 1 ? 0 : batch) * seq_ + token) * row_size();
   }
 
-  /// Prepares `action` for the planes at the positions, reusing its storage.
-  template <Element S, Pairing P>
-  friend void prepare(const CanonicalPlanes<S, P>& planes, LinearPath, const Positions& positions,
-                      RotationAction& action) {
-    action.assign(planes, P, positions);
-  }
-
- private:
-  template <class Planes>
-  void assign(const Planes& planes, Pairing pairing, const Positions& positions) {
-    if (positions.axis_count() != 1) {
-      detail::fail("positions", detail::text(positions.axis_count(), " axes"),
-                   "one position a token");
-    }
+  /// Prepares the action, reusing its storage; what overloads of `prepare` call once they have
+  /// checked their inputs. `source` says where tokens stand: batch(), seq(), channels();
+  /// axis_of_plane(), the channel of each plane (empty: one channel a set); is_integer() and
+  /// integer(b, t, channel), start() where the positions are a range (has_start()), and
+  /// write(out), which writes all [batch, seq, channels] positions. Throws ArgumentError, and
+  /// changes nothing, if the table does not fit into memory.
+  template <class Planes, class Source>
+  void assign(const Planes& planes, Pairing pairing, const Source& source) {
     const Spectrum& spectrum = planes.spectrum();
+    const bool by_set = source.axis_of_plane().empty() && source.channels() > spectrum.sets();
+    const Index sets = by_set ? source.channels() : spectrum.sets();
     const Index turning = turning_planes_of(spectrum);
-    const Index row = spectrum.sets() * 2 * turning;
-    const Index tokens = positions.batch() * positions.seq();
+    const Index tokens = source.batch() * source.seq();
     Index entries = 0, bytes = 0;
-    if (!detail::multiply_checked(tokens, row, entries) ||
+    if (!detail::multiply_checked(tokens, sets * 2 * turning, entries) ||
         !detail::multiply_checked(entries, sizeof(A), bytes)) {
       detail::fail("positions", detail::text(tokens, " tokens"), "a table that fits into memory");
     }
     // What may run out of memory comes first, so that a failure leaves the action as it was.
+    const std::size_t kept =
+        source.has_start() ? 0 : static_cast<std::size_t>(tokens * source.channels());
     table_.reserve(static_cast<std::size_t>(entries));
-    if (positions.kind() != Positions::Kind::range) {
-      positions_.reserve(static_cast<std::size_t>(tokens));
-    }
+    positions_.reserve(kept);
+    axis_of_plane_.reserve(source.axis_of_plane().size());
+    frequencies_.reserve(spectrum.frequencies().size());
     pairing_ = pairing;
     first_coordinate_ = planes.first_coordinate();
-    batch_ = positions.batch();
-    seq_ = positions.seq();
-    sets_ = spectrum.sets();
+    batch_ = source.batch();
+    seq_ = source.seq();
+    sets_ = sets;
+    frequency_sets_ = spectrum.sets();
+    channels_ = source.channels();
     planes_ = spectrum.planes();
     turning_ = turning;
     attention_factor_ = spectrum.attention_factor();
-    keep_positions(positions);
-
+    axis_of_plane_.assign(source.axis_of_plane().begin(), source.axis_of_plane().end());
+    frequencies_.assign(spectrum.frequencies().begin(), spectrum.frequencies().end());
+    start_ = source.has_start() ? source.start() : 0;
+    positions_.resize(kept);
+    if (!source.has_start()) source.write(positions_.data());
     table_.resize(static_cast<std::size_t>(entries));
     for (Index b = 0; b < batch_; ++b) {
-      for (Index t = 0; t < seq_; ++t) {
-        A* out = table_.data() + (b * seq_ + t) * row;
-        if (positions.kind() == Positions::Kind::reals) {
-          fill_real(planes, positions.value(b, t), out);
-        } else {
-          fill(planes, positions.integer(b, t), out);
+      for (Index t = 0; t < seq_; ++t) fill(planes, source, b, t);
+    }
+  }
+
+ private:
+  template <class Planes, class Source>
+  void fill(const Planes& planes, const Source& source, Index b, Index t) {
+    const TurnList& turns = planes.turns();
+    A* out = table_.data() + (b * seq_ + t) * row_size();
+    for (Index set = 0; set < sets_; ++set, out += 2 * turning_) {
+      const Index first = frequency_set(set) * planes_;
+      if (!source.is_integer()) {
+        for (Index m = 0; m < turning_; ++m) {
+          const Phase phase = phase_at(turns[static_cast<std::size_t>(first + m)],
+                                       frequency(set, m), position(b, t, set, m));
+          const CosSin<double> g = cos_sin(phase);
+          out[m] = static_cast<A>(attention_factor_ * g.cos);
+          out[turning_ + m] = static_cast<A>(attention_factor_ * g.sin);
         }
-      }
-    }
-  }
-
-  template <class Planes>
-  void fill(const Planes& planes, std::int64_t n, A* out) const {
-    for (Index set = 0; set < sets_; ++set, out += 2 * turning_) {
-      cos_sin_row(planes.turns(), set * planes_, turning_, n, attention_factor_, out,
-                  out + turning_);
-    }
-  }
-
-  template <class Planes>
-  void fill_real(const Planes& planes, double x, A* out) const {
-    for (Index set = 0; set < sets_; ++set, out += 2 * turning_) {
-      for (Index m = 0; m < turning_; ++m) {
-        const Turn turn = planes.turns()[static_cast<std::size_t>(set * planes_ + m)];
-        const CosSin<double> g = cos_sin(phase_at(turn, planes.spectrum()(set, m), x));
-        out[m] = static_cast<A>(attention_factor_ * g.cos);
-        out[turning_ + m] = static_cast<A>(attention_factor_ * g.sin);
+      } else if (axis_of_plane_.empty()) {
+        cos_sin_row(turns, first, turning_, source.integer(b, t, 0), attention_factor_, out,
+                    out + turning_);
+      } else {
+        const auto coordinate = [&](Index m) {
+          return source.integer(b, t, axis_of_plane_[static_cast<std::size_t>(m)]);
+        };
+        cos_sin_row(turns, first, turning_, coordinate, attention_factor_, out, out + turning_);
       }
     }
   }
@@ -154,28 +180,67 @@ class RotationAction {
     return turning;
   }
 
-  void keep_positions(const Positions& positions) {
-    positions_.clear();
-    if (positions.kind() == Positions::Kind::range) {
-      start_ = positions.integer(0, 0);
-      return;
-    }
-    for (Index b = 0; b < batch_; ++b) {
-      for (Index t = 0; t < seq_; ++t) positions_.push_back(positions.value(b, t));
-    }
-  }
-
   Pairing pairing_ = Pairing::interleaved;
   Index first_coordinate_ = 0;
   Index batch_ = 1;
   Index seq_ = 0;
   Index sets_ = 1;
+  Index frequency_sets_ = 1;
+  Index channels_ = 1;
   Index planes_ = 0;
   Index turning_ = 0;
   double attention_factor_ = 1;
   std::int64_t start_ = 0;
-  std::vector<double> positions_;
+  std::vector<double> positions_;  // [batch, seq, channels]; empty for a range
+  std::vector<Index> axis_of_plane_;
+  std::vector<double> frequencies_;  // [frequency_sets, planes]
   detail::LineVector<A> table_;
 };
+
+namespace detail {
+
+/// Where the tokens of an action stand, from positions and, where they have several axes, the axis
+/// of each plane.
+class PositionSource {
+ public:
+  explicit PositionSource(const Positions& positions, std::span<const Index> axis_of_plane = {})
+      : positions_(positions), axis_of_plane_(axis_of_plane) {}
+
+  Index batch() const { return positions_.batch(); }
+  Index seq() const { return positions_.seq(); }
+  Index channels() const { return positions_.axis_count(); }
+  std::span<const Index> axis_of_plane() const { return axis_of_plane_; }
+  bool is_integer() const { return positions_.kind() != Positions::Kind::reals; }
+  std::int64_t integer(Index b, Index t, Index channel) const {
+    return positions_.integer(b, t, channel);
+  }
+  bool has_start() const { return positions_.kind() == Positions::Kind::range; }
+  std::int64_t start() const { return positions_.integer(0, 0); }
+  void write(double* out) const {
+    for (Index b = 0; b < batch(); ++b) {
+      for (Index t = 0; t < seq(); ++t) {
+        for (Index c = 0; c < channels(); ++c) *out++ = positions_.value(b, t, c);
+      }
+    }
+  }
+
+ private:
+  const Positions& positions_;
+  std::span<const Index> axis_of_plane_;
+};
+
+}  // namespace detail
+
+/// Prepares `action` for the planes at the positions. Throws ArgumentError, and changes nothing,
+/// for positions of several axes (see AxialPath) or a table that does not fit into memory.
+template <Element S, Pairing P, Accumulator A>
+void prepare(const CanonicalPlanes<S, P>& planes, LinearPath, const Positions& positions,
+             RotationAction<A>& action) {
+  if (positions.axis_count() != 1) {
+    detail::fail("positions", detail::text(positions.axis_count(), " axes"),
+                 "one position a token, or an encoder on an AxialPath");
+  }
+  action.assign(planes, P, detail::PositionSource(positions));
+}
 
 }  // namespace grape::inline v0

@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -184,18 +185,18 @@ inline namespace GRAPE_ISA {
 /// Positions up to this magnitude take the short row kernel below.
 inline constexpr std::int64_t kShortPosition = std::int64_t{1} << 31;
 
-/// scale * cos and scale * sin of n * theta_m, m < count, to 3e-9 (|n| <= 2^31): enough for a float
-/// that is rounded once. The phase is cut to 32 bits, so that every step has a vector instruction.
-template <class Out>
-void cos_sin_row_short(const std::uint64_t* turn_high, Index count, std::int64_t n, double scale,
+/// scale * cos and scale * sin of n(m) * theta_m, m < count, to 3e-9 (|n| <= 2^31): enough for a
+/// float that is rounded once. The phase is cut to 32 bits, so that every step has a vector
+/// instruction.
+template <class N, class Out>
+void cos_sin_row_short(const std::uint64_t* turn_high, Index count, const N& n, double scale,
                        Out* GRAPE_RESTRICT cos_out, Out* GRAPE_RESTRICT sin_out) {
   constexpr Index kChunk = 64;
   std::int32_t phase[kChunk];
-  const auto factor = static_cast<std::uint64_t>(n);
   for (Index start = 0; start < count; start += kChunk) {
     const Index length = count - start < kChunk ? count - start : kChunk;
     for (Index i = 0; i < length; ++i) {
-      const std::uint64_t p = factor * turn_high[start + i] + 0x80000000u;
+      const std::uint64_t p = n(start + i) * turn_high[start + i] + 0x80000000u;
       phase[i] = static_cast<std::int32_t>(p >> 32);
     }
     for (Index i = 0; i < length; ++i) {
@@ -230,7 +231,8 @@ void cos_sin_row(const TurnList& turns, Index first, Index count, std::int64_t n
                  A* cos_out, A* sin_out) {
   if constexpr (std::same_as<A, float>) {
     if (n <= detail::kShortPosition && n >= -detail::kShortPosition) {
-      detail::cos_sin_row_short(turns.high() + first, count, n, scale, cos_out, sin_out);
+      const auto factor = [n = static_cast<std::uint64_t>(n)](Index) { return n; };
+      detail::cos_sin_row_short(turns.high() + first, count, factor, scale, cos_out, sin_out);
       return;
     }
   }
@@ -238,6 +240,36 @@ void cos_sin_row(const TurnList& turns, Index first, Index count, std::int64_t n
     const CosSin<double> g = cos_sin(phase_at(turns[static_cast<std::size_t>(first + m)], n));
     cos_out[m] = static_cast<A>(scale * g.cos);
     sin_out[m] = static_cast<A>(scale * g.sin);
+  }
+}
+
+/// The same where each plane has an integer position of its own, n(m) for m < count: axes of a
+/// grid.
+template <Accumulator A, std::invocable<Index> N>
+void cos_sin_row(const TurnList& turns, Index first, Index count, const N& n, double scale,
+                 A* cos_out, A* sin_out) {
+  constexpr Index kChunk = 64;
+  for (Index start = 0; start < count; start += kChunk) {
+    const Index length = count - start < kChunk ? count - start : kChunk;
+    std::int64_t position[kChunk];
+    bool is_short = std::same_as<A, float>;
+    for (Index i = 0; i < length; ++i) {
+      position[i] = n(start + i);
+      is_short = is_short && position[i] <= detail::kShortPosition &&
+                 position[i] >= -detail::kShortPosition;
+    }
+    if (is_short) {
+      const auto factor = [&position](Index i) { return static_cast<std::uint64_t>(position[i]); };
+      detail::cos_sin_row_short(turns.high() + first + start, length, factor, scale,
+                                cos_out + start, sin_out + start);
+      continue;
+    }
+    for (Index i = 0; i < length; ++i) {
+      const auto m = static_cast<std::size_t>(first + start + i);
+      const CosSin<double> g = cos_sin(phase_at(turns[m], position[i]));
+      cos_out[start + i] = static_cast<A>(scale * g.cos);
+      sin_out[start + i] = static_cast<A>(scale * g.sin);
+    }
   }
 }
 

@@ -48,16 +48,14 @@ class Positions {
   /// Real-valued positions [seq] for every batch entry. Throws ArgumentError unless each is finite
   /// and below 2^63 in magnitude.
   static Positions real(std::span<const double> positions) {
-    for (std::size_t i = 0; i < positions.size(); ++i) {
-      const double x = positions[i];
-      if (!detail::is_finite(x) || x >= 0x1p63 || x <= -0x1p63) {
-        detail::fail(detail::text("positions[", i, "]"), detail::text(x),
-                     "a finite position below 2^63 in magnitude");
-      }
-    }
-    Positions p(Kind::reals, 1, 1, static_cast<Index>(positions.size()));
-    p.reals_ = positions.data();
-    return p;
+    return reals(positions, 1, 1, static_cast<Index>(positions.size()));
+  }
+
+  /// A list of reals for each batch entry, [batch, seq] row-major. Throws ArgumentError as above,
+  /// and unless the list holds batch * seq positions.
+  static Positions real_per_token(std::span<const double> positions, Index batch, Index seq) {
+    check_count(positions.size(), 1, batch, seq);
+    return reals(positions, 1, batch, seq);
   }
 
   /// One coordinate on each of several axes (height and width, or time, height and width):
@@ -70,6 +68,15 @@ class Positions {
     return integers(positions, axes, batch, seq);
   }
 
+  /// The same with real coordinates (point clouds, resized pictures), each finite and below 2^63 in
+  /// magnitude.
+  static Positions real_axes(std::span<const double> positions, Index axes, Index batch,
+                             Index seq) {
+    if (axes < 1) detail::fail("axes", detail::text(axes), "a value >= 1");
+    check_count(positions.size(), axes, batch, seq);
+    return reals(positions, axes, batch, seq);
+  }
+
   Kind kind() const { return kind_; }
   /// Batch entries that have positions of their own; 1 where all share one list.
   Index batch() const { return batch_; }
@@ -78,12 +85,12 @@ class Positions {
 
   /// The integer position of a token; not for Kind::reals.
   std::int64_t integer(Index batch, Index token, Index axis = 0) const {
-    return kind_ == Kind::range ? start_ + token
-                                : integers_[(axis * batch_ + batch) * seq_ + token];
+    return kind_ == Kind::range ? start_ + token : integers_[at(batch, token, axis)];
   }
   /// The position of a token as a double, rounded where it is an integer beyond 2^53.
   double value(Index batch, Index token, Index axis = 0) const {
-    return kind_ == Kind::reals ? reals_[token] : static_cast<double>(integer(batch, token, axis));
+    return kind_ == Kind::reals ? reals_[at(batch, token, axis)]
+                                : static_cast<double>(integer(batch, token, axis));
   }
 
  private:
@@ -95,6 +102,23 @@ class Positions {
     Positions p(Kind::integers, axes, batch, seq);
     p.integers_ = list.data();
     return p;
+  }
+
+  static Positions reals(std::span<const double> list, Index axes, Index batch, Index seq) {
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      const double x = list[i];
+      if (!detail::is_finite(x) || x >= 0x1p63 || x <= -0x1p63) {
+        detail::fail(detail::text("positions[", i, "]"), detail::text(x),
+                     "a finite position below 2^63 in magnitude");
+      }
+    }
+    Positions p(Kind::reals, axes, batch, seq);
+    p.reals_ = list.data();
+    return p;
+  }
+
+  Index at(Index batch, Index token, Index axis) const {
+    return (axis * batch_ + batch) * seq_ + token;
   }
 
   static void check_count(std::size_t got, Index axes, Index batch, Index seq) {

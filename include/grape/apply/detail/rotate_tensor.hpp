@@ -44,6 +44,13 @@ void check_rotation(const RotationAction<A>& action, const TensorView<T>& x,
   check_heads(argument, x.heads(), action.sets());
 }
 
+inline void check_entries(std::string_view argument, std::size_t got, Index wanted,
+                          std::string_view meaning) {
+  if (got != static_cast<std::size_t>(wanted)) {
+    fail(argument, text(got, " entries"), text(wanted, " (", meaning, ")"));
+  }
+}
+
 template <class T, class U>
 void check_same_shape(const TensorView<T>& got, const TensorView<U>& wanted,
                       std::string_view argument) {
@@ -147,41 +154,77 @@ void rotate(const RotationAction<A>& action, const TensorView<const T>& x, const
   });
 }
 
-/// d_theta[set, plane] += sum over tokens and heads of position * (d_out x out) of the pair: with
-/// out = a R(n theta) x, d out / d theta = n J out, J = [[0, -1], [1, 0]].
+/// The torque of every plane of a token's head: <d_out, J out> in plane m, J = [[0, -1], [1, 0]].
+/// With out = a R(phi) x it is the derivative of the loss with respect to the angle phi.
+template <class T, class A>
+void plane_torques(const RotationAction<A>& action, const TensorView<const T>& out,
+                   const TensorView<const T>& d_out, Index b, Index t, Index h, double* torque) {
+  const auto value = [&](const TensorView<const T>& v, Index d) {
+    return static_cast<double>(widen(v(b, t, h, d)));
+  };
+  for (Index m = 0; m < action.planes(); ++m) {
+    const PlaneCoordinates c = plane_coordinates(action.pairing(), m, action.planes());
+    const Index i0 = action.first_coordinate() + c.first;
+    const Index i1 = action.first_coordinate() + c.second;
+    torque[m] = value(d_out, i1) * value(out, i0) - value(d_out, i0) * value(out, i1);
+  }
+}
+
+/// d_theta[frequency set, plane] += sum over tokens and heads of position * torque.
 template <class T, class A, Executor E>
 void accumulate_frequency_gradient(const RotationAction<A>& action, const TensorView<const T>& out,
                                    const TensorView<const T>& d_out, double* d_theta,
                                    const E& executor) {
   const Index sets = action.sets(), planes = action.planes(), tokens = out.batch() * out.seq();
-  const Index parameters = sets * planes;
+  const Index parameters = action.frequency_sets() * planes;
   // Partial sums over fixed runs of tokens, added in order: the same bits on any executor.
   const Index parts = std::min<Index>(tokens, 64);
-  std::vector<double> partial(static_cast<std::size_t>(parts * parameters), 0.0);
+  std::vector<double> partial(static_cast<std::size_t>(parts * (parameters + planes)), 0.0);
   executor.run(parts, [&](Index part) {
-    double* sum = partial.data() + part * parameters;
+    double* sum = partial.data() + part * (parameters + planes);
+    double* torque = sum + parameters;
     for (Index i = tokens * part / parts; i < tokens * (part + 1) / parts; ++i) {
       const Index b = i / out.seq(), t = i % out.seq();
-      const double position = action.position(b, t);
       for (Index h = 0; h < out.heads(); ++h) {
-        double* row = sum + parameter_set(h, out.heads(), sets) * planes;
-        for (Index m = 0; m < planes; ++m) {
-          const PlaneCoordinates c = plane_coordinates(action.pairing(), m, planes);
-          const Index i0 = action.first_coordinate() + c.first;
-          const Index i1 = action.first_coordinate() + c.second;
-          const auto value = [&](const TensorView<const T>& v, Index d) {
-            return static_cast<double>(widen(v(b, t, h, d)));
-          };
-          row[m] +=
-              position * (value(d_out, i1) * value(out, i0) - value(d_out, i0) * value(out, i1));
-        }
+        const Index set = parameter_set(h, out.heads(), sets);
+        double* row = sum + action.frequency_set(set) * planes;
+        plane_torques(action, out, d_out, b, t, h, torque);
+        for (Index m = 0; m < planes; ++m) row[m] += action.position(b, t, set, m) * torque[m];
       }
     }
   });
   for (Index part = 0; part < parts; ++part) {
-    for (Index p = 0; p < parameters; ++p)
-      d_theta[p] += partial[static_cast<std::size_t>(part * parameters + p)];
+    const double* sum = partial.data() + part * (parameters + planes);
+    for (Index p = 0; p < parameters; ++p) d_theta[p] += sum[p];
   }
+}
+
+/// d_position[batch of the action, seq, channel] += sum over heads (and over the batch of the
+/// tensor where it shares positions) and planes of theta * torque.
+template <class T, class A, Executor E>
+void accumulate_position_gradient(const RotationAction<A>& action, const TensorView<const T>& out,
+                                  const TensorView<const T>& d_out, double* d_position,
+                                  const E& executor) {
+  constexpr Index kTask = 32;  // tokens of a task
+  const Index sets = action.sets(), planes = action.planes(), channels = action.channels();
+  const Index tokens = action.batch() * action.seq();
+  const Index shared = action.batch() == 1 ? out.batch() : 1;
+  executor.run((tokens + kTask - 1) / kTask, [&](Index task) {
+    std::vector<double> torque(static_cast<std::size_t>(planes));
+    for (Index i = task * kTask; i < std::min(tokens, (task + 1) * kTask); ++i) {
+      const Index first = i / action.seq(), t = i % action.seq();
+      for (Index b = first; b < first + shared; ++b) {
+        for (Index h = 0; h < out.heads(); ++h) {
+          const Index set = parameter_set(h, out.heads(), sets);
+          plane_torques(action, out, d_out, b, t, h, torque.data());
+          for (Index m = 0; m < planes; ++m) {
+            d_position[i * channels + action.channel(set, m)] +=
+                action.frequency(set, m) * torque[static_cast<std::size_t>(m)];
+          }
+        }
+      }
+    }
+  });
 }
 
 }  // namespace detail
