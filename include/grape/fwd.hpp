@@ -16,6 +16,8 @@ class Positions;
 class Spectrum;
 struct LinearPath;
 struct CumulativePath;
+struct ExclusivePath;
+class AxialPath;
 struct Serial;
 enum class Future;
 

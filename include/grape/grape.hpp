@@ -26,6 +26,8 @@
 #include "grape/math/rodrigues.hpp"
 #include "grape/path/positions.hpp"
 #include "grape/presets.hpp"
+#include "grape/spectrum/concatenated.hpp"
+#include "grape/spectrum/learned.hpp"
 #include "grape/spectrum/linear.hpp"
 #include "grape/spectrum/llama3.hpp"
 #include "grape/spectrum/log_uniform.hpp"

@@ -2,11 +2,14 @@
 #pragma once
 
 #include "grape/core/pairing.hpp"
+#include "grape/encoder/axial_rotation.hpp"
+#include "grape/encoder/contextual_rotation.hpp"
 #include "grape/encoder/cumulative_bias.hpp"
 #include "grape/encoder/encoder.hpp"
 #include "grape/encoder/linear_bias.hpp"
 #include "grape/generator/canonical_planes.hpp"
 #include "grape/generator/unipotent.hpp"
+#include "grape/path/axial.hpp"
 #include "grape/path/cumulative.hpp"
 #include "grape/path/linear.hpp"
 
@@ -17,12 +20,25 @@ namespace grape::inline v0 {
 // | preset | generator                    | path                       | paper                 |
 // |--------|------------------------------|----------------------------|-----------------------|
 // | RoPE   | canonical planes, so(d)      | linear                     | section 3, eq. (3.1)  |
+// | ContextualRoPE | the same            | cumulative, exclusive      | section 3, GRAPE-M-ctx |
+// | AxialRoPE | the same                 | a coordinate an axis       | appendix G            |
 // | ALiBi  | rank-1 nilpotent, gl(d + 2)  | linear                     | section 4, eq. (4.7)  |
 // | FoX    | rank-1 nilpotent, gl(d + 2)  | cumulative, of log gates   | appendix C            |
 
 /// Rotary position embedding: RoPE<float> rope(spectrum::log_uniform(head_dim, 10000.0)).
 template <Element Scalar, Pairing pairing = Pairing::interleaved>
 using RoPE = Encoder<CanonicalPlanes<Scalar, pairing>, LinearPath>;
+
+/// Rotary embedding by a phase that tokens advance themselves: ContextualRoPE<float>
+/// rope(spectrum), rope.at(omega) with phase increments [batch, seq, sets or 1, 1] (see sigmoid,
+/// softplus).
+template <Element Scalar, Pairing pairing = Pairing::interleaved>
+using ContextualRoPE = Encoder<CanonicalPlanes<Scalar, pairing>, ExclusivePath>;
+
+/// Rotary embedding on a grid: AxialRoPE<float> rope(spectrum, AxialPath::sections({16, 24, 24})),
+/// rope.at(Positions::axes(list, 3, batch, seq)).
+template <Element Scalar, Pairing pairing = Pairing::interleaved>
+using AxialRoPE = Encoder<CanonicalPlanes<Scalar, pairing>, AxialPath>;
 
 /// Attention with linear biases: ALiBi<float> alibi(num_heads), or alibi(slopes).
 template <Element Scalar>

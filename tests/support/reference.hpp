@@ -68,6 +68,17 @@ struct Planes {
   }
 };
 
+// position(batch, token), or position(batch, token, set, plane) where planes turn by different
+// ones.
+template <class PositionOf>
+auto position_at(const PositionOf& position, Index b, Index t, Index set, Index m) {
+  if constexpr (requires { position(b, t, set, m); }) {
+    return position(b, t, set, m);
+  } else {
+    return position(b, t);
+  }
+}
+
 enum class Way { forward, transpose, inverse };
 
 // Dense [batch, seq, heads, dim] results, and for every entry the sum of the magnitudes that it is
@@ -89,9 +100,10 @@ Rotated rotate(const Planes& p, const Shape& s, const std::vector<double>& x,
     for (Index t = 0; t < s.seq; ++t) {
       for (Index h = 0; h < s.heads; ++h) {
         for (Index m = 0; m < p.planes; ++m) {
-          const double theta = p.frequency(p.set(h, s.heads), m);
+          const Index set = p.set(h, s.heads);
+          const double theta = p.frequency(set, m);
           if (theta == 0 && p.factor == 1) continue;
-          Rotation r = turn(theta, position(b, t));
+          Rotation r = turn(theta, position_at(position, b, t, set, m));
           if (way != Way::forward) r.sin = -r.sin;
           const Index row = ((b * s.seq + t) * s.heads + h) * s.dim;
           const auto i = static_cast<std::size_t>(row + p.low(m));
@@ -118,11 +130,12 @@ std::vector<long double> frequency_gradient(const Planes& p, const Shape& s,
       for (Index h = 0; h < s.heads; ++h) {
         for (Index m = 0; m < p.planes; ++m) {
           const Index set = p.set(h, s.heads);
-          const Rotation r = turn(p.frequency(set, m), position(b, t));
+          const auto at = position_at(position, b, t, set, m);
+          const Rotation r = turn(p.frequency(set, m), at);
           const Index row = ((b * s.seq + t) * s.heads + h) * s.dim;
           const auto i = static_cast<std::size_t>(row + p.low(m));
           const auto j = static_cast<std::size_t>(row + p.high(m));
-          const long double n = static_cast<long double>(position(b, t)) * p.factor;
+          const long double n = static_cast<long double>(at) * p.factor;
           out[static_cast<std::size_t>(set * p.planes + m)] +=
               n * (w[i] * (-x[i] * r.sin - x[j] * r.cos) + w[j] * (x[i] * r.cos - x[j] * r.sin));
         }

@@ -54,6 +54,12 @@ class Encoder {
                std::default_initializable<P>) explicit Encoder(I heads)
       : generator_(static_cast<Index>(heads), P{}) {}
 
+  /// From what the generator is made of, and a path: AxialRoPE<float>(spectrum, path).
+  template <class Arg>
+  requires(!std::same_as<std::remove_cvref_t<Arg>, G> && std::constructible_from<G, Arg> &&
+           !std::constructible_from<G, Arg, P>) Encoder(Arg&& argument, P path)
+      : generator_(std::forward<Arg>(argument)), path_(std::move(path)) {}
+
   Encoder(G generator, P path) : generator_(std::move(generator)), path_(std::move(path)) {}
 
   const G& generator() const { return generator_; }

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
+#include <span>
+#include <string_view>
+
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/core/view.hpp"
+#include "grape/math/prefix_sum.hpp"
 
 namespace grape::inline v0 {
 
@@ -13,6 +18,51 @@ namespace grape::inline v0 {
 struct CumulativePath {
   using Input = TensorView<const float>;
 };
+
+/// The cumulative path, exclusive: the group parameter of token t is the phase
+/// Phi_t = sum_{u < t} omega_u of phase increments, so that Phi_j - Phi_i = sum_{u = i..j-1}
+/// omega_u: logits depend on the phase between two tokens alone. It makes contextual GRAPE-M of a
+/// skew generator. What it takes is a view [batch, seq, P, 1] of any element type (`blh`): one
+/// increment a token and parameter set, or P = 1 for all heads.
+struct ExclusivePath {
+  using Input = TensorView<const float>;
+};
+
+/// Phases [batch, P] that a sequence is at: read as the phase of the next call's first token and
+/// written, once all is well, as the phase after its last one. Zeros begin a sequence.
+struct PhaseCarry {
+  std::span<double> phases;
+};
+
+/// The gradient of phase increments from that of phases, both [batch, seq, sets] dense: adds
+/// d omega_u += sum_{t > u} d Phi_t + d carry, where d_carry [batch, sets], if given, is the
+/// gradient of the carry after the last token and becomes that of the carry before the first one:
+/// walk the chunks of a sequence from the last to the first. Throws ArgumentError for other sizes.
+inline void phase_increments_vjp(std::span<const double> d_phase, Index batch, Index seq,
+                                 Index sets, std::span<double> d_omega,
+                                 std::span<double> d_carry = {}) {
+  const auto check = [](std::string_view name, std::size_t got, Index wanted,
+                        std::string_view meaning) {
+    if (got != static_cast<std::size_t>(wanted)) {
+      detail::fail(name, detail::text(got, " entries"), detail::text(wanted, " (", meaning, ")"));
+    }
+  };
+  check("d_phase", d_phase.size(), batch * seq * sets, "batch x seq x sets");
+  check("d_omega", d_omega.size(), batch * seq * sets, "batch x seq x sets");
+  if (!d_carry.empty()) check("d_carry", d_carry.size(), batch * sets, "batch x sets");
+  for (Index b = 0; b < batch; ++b) {
+    for (Index p = 0; p < sets; ++p) {
+      const auto at = [&](Index t) { return static_cast<std::size_t>((b * seq + t) * sets + p); };
+      CompensatedSum sum;
+      if (!d_carry.empty()) sum.add(d_carry[static_cast<std::size_t>(b * sets + p)]);
+      for (Index t = seq; t-- > 0;) {
+        d_omega[at(t)] += sum.high;
+        sum.add(d_phase[at(t)]);
+      }
+      if (!d_carry.empty()) d_carry[static_cast<std::size_t>(b * sets + p)] = sum.high;
+    }
+  }
+}
 
 /// Which tokens of a sequence ask: `count` of them from `start` on, among the keys 0 .. seq - 1.
 /// Decoding is {seq - 1, 1}, a chunk of a prefill {seq - chunk, chunk}.

@@ -9,6 +9,7 @@ namespace grape::inline v0 {
 /// skew generator and ALiBi of a nilpotent one.
 struct LinearPath {
   using Input = Positions;
+  static constexpr bool kShiftable = true;
 };
 
 }  // namespace grape::inline v0
