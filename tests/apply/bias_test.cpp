@@ -54,9 +54,10 @@ void expect_added(const grape::BiasAction<grape::accumulation_t<T>>& bias,
           }
           const double term = slope * static_cast<double>(slope_factor(distance, future));
           const double want = before[i] + term;
-          // Slope, difference and product are rounded, then the sum; then the store to T.
+          // Slope, difference and product are rounded, then the sum, which this reference rounds
+          // too; then the store to T.
           const double kernel =
-              Rounding<A>::unit * (3.01 * std::fabs(term) + std::fabs(before[i]) + std::fabs(term));
+              Rounding<A>::unit * (5.01 * std::fabs(term) + 2 * std::fabs(before[i]));
           const double narrow =
               std::same_as<T, A> ? 0 : Rounding<T>::unit * (std::fabs(want) + kernel);
           ASSERT_NEAR(got[i], want, kernel + narrow + Rounding<T>::least)

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <concepts>
-#include <cstddef>
 #include <limits>
 #include <memory>
 #include <span>
@@ -12,77 +11,10 @@
 
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
+#include "grape/encoder/bias_source.hpp"
 #include "grape/encoder/heads.hpp"
 
 namespace grape::inline v0 {
-
-/// What a bias says about keys after the query, j > i in position.
-enum class Future {
-  mask,       ///< -infinity: causal attention
-  zero,       ///< nothing: the caller masks, as the paper's code does
-  symmetric,  ///< the bias of distance |i - j|: bidirectional attention
-};
-
-/// A rectangle of scores: queries [query, query + queries) against keys [key, key + keys) of one
-/// batch entry and one parameter head.
-struct ScoreTile {
-  Index batch;
-  Index head;
-  Index query;
-  Index queries;
-  Index key;
-  Index keys;
-};
-
-/// Where gradients of a bias's parameters and inputs are accumulated, in double; an empty span is
-/// left alone. P is the number of parameter heads, batch that of the bias (1 where all entries of
-/// the scores share it).
-struct BiasGradients {
-  std::span<double> slopes{};       ///< [P]
-  std::span<double> log_forget{};   ///< [batch, keys, P], log forget gates
-  std::span<double> query_gates{};  ///< [batch, queries, P]
-  std::span<double> key_gates{};    ///< [batch, keys, P]
-  std::span<double> features{};     ///< [batch, keys, P, width], features of a path integral
-  /// Scratch [path] of one batch entry and head, for tile_vjp and finish_vjp; not for add_bias_vjp.
-  std::span<double> path{};
-  /// Of a sum of biases: the gradients of each part, in order.
-  std::span<const BiasGradients> parts{};
-};
-
-/// How many entries the spans of BiasGradients have for a bias; 0 where it has no such gradient.
-struct BiasGradientSizes {
-  Index slopes = 0;
-  Index log_forget = 0;
-  Index query_gates = 0;
-  Index key_gates = 0;
-  Index features = 0;
-  Index path = 0;
-};
-
-/// A bias over [batch, heads, queries, keys] that is computed a tile at a time and never stored
-/// whole. `batch()` is 1 where all batch entries share it and `heads()` counts parameter heads. Any
-/// user type that offers this can be made a BiasAction.
-///   tile(where, out, row_stride)  writes out[r * row_stride + c] = b(query + r, key + c).
-/// It may also offer
-///   add_tile(where, scores, row_stride, carry)  adds the same to what is there. Whoever calls it
-///     visits the tiles of a run of queries from the last key to the first, with one `carry` entry
-///     a query that starts at 0 and that nobody else touches: a bias that sums edges from the query
-///     back keeps its sum there;
-///   tile_vjp(where, d_tile, row_stride, before, gradients)  accumulates gradients from d_tile, the
-///     gradient of the bias on the tile; before[r] is the sum of that gradient over all keys of the
-///     row before the tile's first. It touches entries of `where.batch` and `where.head` alone;
-///   finish_vjp(batch, head, gradients)  is called after the last tile of a batch entry and head;
-///   gradient_sizes()  says which gradients it has;
-///   upper_bound(where)  a number that no entry of the tile exceeds.
-template <class S, class A>
-concept BiasSource = std::copy_constructible<S> &&
-    requires(const S& s, const ScoreTile& where, A* out, Index row_stride) {
-  { s.batch() } -> std::convertible_to<Index>;
-  { s.heads() } -> std::convertible_to<Index>;
-  { s.queries() } -> std::convertible_to<Index>;
-  { s.keys() } -> std::convertible_to<Index>;
-  { s.tile(where, out, row_stride) } -> std::same_as<void>;
-};
 
 /// A prepared bias, whatever makes it: the additive group action I + s A at given positions. The
 /// type behind it is erased, one virtual call a tile. Copies share the immutable source; safe to
@@ -149,6 +81,34 @@ class BiasAction {
     source_->finish_vjp(batch, head, gradients);
   }
 
+  /// Forgets the keys from `keys` on, after a draft that was refused; the queries go with them,
+  /// until Encoder::append brings the next. What is appended then has the bits that it would have
+  /// had before. Throws ArgumentError unless keys is in [0, keys()], and where the source cannot.
+  void truncate(Index keys) {
+    if (keys < 0 || keys > this->keys()) {
+      detail::fail("keys", detail::text(keys), detail::text("a value in [0, ", this->keys(), "]"));
+    }
+    if (!source_) return;
+    source_->check_truncate();
+    own();
+    source_->truncate(keys);
+  }
+
+  /// The source when it is a `Source`, else null.
+  template <class Source>
+  const Source* source() const {
+    if (!source_ || source_->type() != &Erased<Source>::kType) return nullptr;
+    return &static_cast<const Erased<Source>*>(source_.get())->source;
+  }
+  bool has_source() const { return source_ != nullptr; }
+  /// The same to be changed: a copy of its own where another action shares it.
+  template <class Source>
+  Source* own() {
+    if (source<Source>() == nullptr) return nullptr;
+    own();
+    return &static_cast<Erased<Source>*>(source_.get())->source;
+  }
+
   /// The source when it is a `Source` that no other action shares, to be prepared again in place.
   template <class Source>
   Source* unshared() {
@@ -172,7 +132,14 @@ class BiasAction {
     virtual void tile_vjp(const ScoreTile&, const A*, Index, const double*,
                           const BiasGradients&) const = 0;
     virtual void finish_vjp(Index, Index, const BiasGradients&) const = 0;
+    virtual std::shared_ptr<Interface> copy() const = 0;
+    virtual void check_truncate() const = 0;
+    virtual void truncate(Index) = 0;
   };
+
+  void own() {
+    if (source_.use_count() != 1) source_ = source_->copy();
+  }
 
   template <class Source>
   struct Erased final : Interface {
@@ -221,6 +188,17 @@ class BiasAction {
         source.finish_vjp(batch, head, gradients);
       }
     }
+    std::shared_ptr<Interface> copy() const override { return std::make_shared<Erased>(source); }
+    void check_truncate() const override {
+      if constexpr (!requires(Source & s) { s.truncate(Index{}); }) {
+        detail::fail("bias", "a source without truncate", "a bias that streams");
+      } else if constexpr (requires { source.check_truncate(); }) {
+        source.check_truncate();
+      }
+    }
+    void truncate(Index keys) override {
+      if constexpr (requires(Source & s) { s.truncate(keys); }) source.truncate(keys);
+    }
     /// add_tile by tile(): pieces that fit into the nearest cache.
     void add_in_pieces(const ScoreTile& where, A* scores, Index row_stride) const {
       constexpr Index kColumns = 512;
@@ -240,5 +218,31 @@ class BiasAction {
 
   std::shared_ptr<Interface> source_;
 };
+
+namespace detail {
+
+/// What append() goes on with: null where the action has no source yet. Throws ArgumentError where
+/// it has another.
+template <class Source, class A>
+const Source* appended_source(const BiasAction<A>& action) {
+  const auto* source = action.template source<Source>();
+  if (source == nullptr && action.has_source()) {
+    fail("action", "a bias that another encoder made", "one that this encoder made, or a new one");
+  }
+  return source;
+}
+
+inline void check_same_slopes(std::span<const double> got, std::span<const double> wanted) {
+  if (std::equal(got.begin(), got.end(), wanted.begin(), wanted.end())) return;
+  fail("slopes", text(got.size(), " slopes of the encoder"),
+       text("the ", wanted.size(), " with which the action began: prepare it anew"));
+}
+
+inline void check_same_batch(std::string_view argument, Index got, Index wanted) {
+  if (got == wanted) return;
+  fail(text(argument, " batch"), text(got), text("the batch ", wanted, " of the action"));
+}
+
+}  // namespace detail
 
 }  // namespace grape::inline v0

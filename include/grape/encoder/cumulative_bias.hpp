@@ -2,19 +2,18 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
-#include <cstdint>
 #include <limits>
 #include <span>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "grape/core/error.hpp"
 #include "grape/core/view.hpp"
 #include "grape/encoder/bias_action.hpp"
+#include "grape/encoder/detail/add_row.hpp"
 #include "grape/encoder/detail/cumulative_row.hpp"
+#include "grape/encoder/detail/gate_sums.hpp"
 #include "grape/generator/unipotent.hpp"
 #include "grape/math/prefix_sum.hpp"
 #include "grape/path/cumulative.hpp"
@@ -41,202 +40,179 @@ class CumulativeBias {
   template <Element T>
   void assign(std::span<const double> slopes, const TensorView<T>& log_forget,
               const QueryRange& range, Future future) {
+    if (future == Future::symmetric) {
+      detail::fail("future", "Future::symmetric",
+                   "Future::mask or Future::zero: forget gates decay forwards alone");
+    }
     const auto sets = static_cast<Index>(slopes.size());
-    const bool any_shut = check(sets, log_forget, range, future);
-    const auto rows = static_cast<std::size_t>(log_forget.batch() * sets);
-    const std::size_t size = rows * static_cast<std::size_t>(log_forget.seq());
+    const bool any_shut = detail::GateSums::check(sets, log_forget);
+    detail::check_query_range(range, log_forget.seq());
     // What may run out of memory comes first, so that a failure leaves the bias as it was.
     slopes_.reserve(slopes.size());
-    high_.reserve(size);
-    low_.reserve(size);
-    rows_.reserve(rows);
-    shut_.reserve(any_shut ? size : 0);
+    sums_.assign(log_forget, any_shut);
     slopes_.assign(slopes.begin(), slopes.end());
-    batch_ = log_forget.batch();
-    keys_ = log_forget.seq();
     range_ = range;
     future_ = future;
-    high_.resize(size);
-    low_.resize(size);
-    rows_.resize(rows);
-    shut_.resize(any_shut ? size : 0);
-    for (Index b = 0; b < batch_; ++b) {
-      for (Index h = 0; h < heads(); ++h) assign_row(b, h, log_forget);
-    }
   }
 
-  Index batch() const { return batch_; }
+  /// Throws ArgumentError unless append() can take these.
+  template <Element T>
+  void check_append(std::span<const double> slopes, const TensorView<T>& log_forget) const {
+    detail::check_same_slopes(slopes, slopes_);
+    detail::GateSums::check(heads(), log_forget);
+    detail::check_same_batch("log_forget", log_forget.batch(), batch());
+  }
+  /// The gates of tokens that follow those so far; they become the queries.
+  template <Element T>
+  void append(const TensorView<T>& log_forget) {
+    const Index before = keys();
+    sums_.append(log_forget, detail::GateSums::check(heads(), log_forget));
+    range_ = {before, log_forget.seq()};
+  }
+  /// Keeps the first `keys` tokens, and no query.
+  void truncate(Index keys) {
+    sums_.truncate(keys);
+    range_ = {keys, 0};
+  }
+
+  Index batch() const { return sums_.batch(); }
   Index heads() const { return static_cast<Index>(slopes_.size()); }
   Index queries() const { return range_.count; }
-  Index keys() const { return keys_; }
+  Index keys() const { return sums_.keys(); }
   BiasGradientSizes gradient_sizes() const {
     return {.slopes = heads(), .log_forget = batch() * keys() * heads(), .path = keys()};
   }
 
   void tile(const ScoreTile& where, A* out, Index row_stride) const {
-    const Index row = where.batch * heads() + where.head;
-    const double slope = slopes_[static_cast<std::size_t>(where.head)];
-    const double* high = high_.data() + row * keys_;
-    const double* low = low_.data() + row * keys_;
-    for (Index r = 0; r < where.queries; ++r, out += row_stride) {
-      const Index token = range_.start + where.query + r;
-      const Index begin = first_key(row, token, where), end = last_key(token, where);
-      std::fill_n(out, begin, -std::numeric_limits<A>::infinity());
-      if (!rows_[static_cast<std::size_t>(row)].needs_low) {
-        detail::cumulative_row(slope, high[token], high + where.key + begin, end - begin,
-                               out + begin);
+    for_each_row(where, out, row_stride, [&](const Row& row, A* to) {
+      std::fill_n(to, row.begin, -std::numeric_limits<A>::infinity());
+      const Index count = row.end - row.begin;
+      if (row.low == nullptr) {
+        detail::cumulative_row(row.slope, row.query.high, row.high, count, to + row.begin);
       } else {
-        detail::cumulative_row(slope, high[token], low[token], high + where.key + begin,
-                               low + where.key + begin, end - begin, out + begin);
+        detail::cumulative_row(row.slope, row.query.high, row.query.low, row.high, row.low, count,
+                               to + row.begin);
       }
       const A after = future_ == Future::mask ? -std::numeric_limits<A>::infinity() : A(0);
-      std::fill_n(out + end, where.keys - end, after);
+      std::fill_n(to + row.end, where.keys - row.end, after);
+    });
+  }
+
+  void add_tile(const ScoreTile& where, A* scores, Index row_stride, double* /*carry*/) const {
+    constexpr A kHidden = -std::numeric_limits<A>::infinity();
+    constexpr int W = detail::kRowWidth<double>;
+    const A after = future_ == Future::mask ? kHidden : A(0);
+    for_each_row(where, scores, row_stride, [&](const Row& row, A* to) {
+      detail::add_to_row(kHidden, row.begin, to);
+      const Index seen = row.end - row.begin, count = where.keys - row.begin;
+      if (row.low == nullptr) {
+        const detail::CumulativeValue<A> value{row.slope, row.query.high, row.high};
+        detail::add_row<W>(seen, count, after, value, to + row.begin);
+      } else {
+        const detail::CompensatedValue<A> value{row.slope, row.query.high, row.query.low, row.high,
+                                                row.low};
+        detail::add_row<W>(seen, count, after, value, to + row.begin);
+      }
+    });
+  }
+
+  /// The entry of the closest pair of tokens, or with a slope below 0 of the farthest.
+  A upper_bound(const ScoreTile& where) const {
+    constexpr A kHidden = -std::numeric_limits<A>::infinity();
+    const A after = future_ == Future::mask ? kHidden : A(0);
+    if (where.queries == 0 || where.keys == 0) return kHidden;
+    const Index first = range_.start + where.query, last = first + where.queries - 1;
+    const Index key = where.key, last_key = where.key + where.keys - 1;
+    if (last < key) return after;
+    const double slope = slopes_[static_cast<std::size_t>(where.head)];
+    const bool some_after = last_key > first;
+    if (slope >= 0) {
+      // Shut gates only ever hide more from later queries.
+      if (!some_after && sums_.first_seen(where.batch, where.head, first) > last_key) {
+        return kHidden;
+      }
+      return some_after ? A(0) : static_cast<A>(slope * below(where, first, last_key, -1));
     }
+    return static_cast<A>(slope * below(where, last, key, 1));
   }
 
   /// Accumulates, in double, d slope_h += sum over the tile of (U_i - U_j) d b(i, j), and the
   /// gradient of U in `path`: d U_i += beta_h sum_j d b(i, j), d U_j -= beta_h sum_i d b(i, j).
   void tile_vjp(const ScoreTile& where, const A* d_tile, Index row_stride, const double* /*before*/,
                 const BiasGradients& gradients) const {
-    const Index row = where.batch * heads() + where.head;
-    const double slope = slopes_[static_cast<std::size_t>(where.head)];
     double d_slope = 0;
-    for (Index r = 0; r < where.queries; ++r, d_tile += row_stride) {
-      const Index token = range_.start + where.query + r;
-      const Index begin = first_key(row, token, where), end = last_key(token, where);
+    Index token = range_.start + where.query;
+    for_each_row(where, d_tile, row_stride, [&](const Row& row, const A* d) {
       if (!gradients.path.empty()) {
         double* d_keys = gradients.path.data() + where.key;
         double sum = 0;
-        for (Index c = begin; c < end; ++c) {
-          const double d = slope * static_cast<double>(d_tile[c]);
-          d_keys[c] -= d;
-          sum += d;
+        for (Index c = row.begin; c < row.end; ++c) {
+          const double x = row.slope * static_cast<double>(d[c]);
+          d_keys[c] -= x;
+          sum += x;
         }
         gradients.path[static_cast<std::size_t>(token)] += sum;
       }
-      if (gradients.slopes.empty()) continue;
-      const CompensatedSum query = at(row, token);
-      for (Index c = begin; c < end; ++c) {
-        d_slope += difference(query, at(row, where.key + c)) * static_cast<double>(d_tile[c]);
+      ++token;
+      if (gradients.slopes.empty()) return;
+      for (Index c = row.begin; c < row.end; ++c) {
+        const CompensatedSum key = sums_.at(where.batch, where.head, where.key + c);
+        d_slope += difference(row.query, key) * static_cast<double>(d[c]);
       }
-    }
-    if (!gradients.slopes.empty())
-      gradients.slopes[static_cast<std::size_t>(where.head)] += d_slope;
+    });
+    if (gradients.slopes.empty()) return;
+    gradients.slopes[static_cast<std::size_t>(where.head)] += d_slope;
   }
 
   /// The gradient of the log gates from that of U: its suffix sums, since U_u holds the gates of
   /// all l <= u.
   void finish_vjp(Index batch, Index head, const BiasGradients& gradients) const {
     if (gradients.log_forget.empty()) return;
-    double* out = gradients.log_forget.data() + batch * keys_ * heads() + head;
+    double* out = gradients.log_forget.data() + batch * keys() * heads() + head;
     suffix_sums(
-        keys_, [&](Index t) { return gradients.path[static_cast<std::size_t>(t)]; },
+        keys(), [&](Index t) { return gradients.path[static_cast<std::size_t>(t)]; },
         [&](Index t, double sum) { out[t * heads()] += sum; });
   }
 
  private:
-  static constexpr double kShut = -0x1p60;
-
+  /// One row of a tile: columns [begin, end) are seen, those before are behind a shut gate, those
+  /// from `end` on after the query. high and low (null where it is not needed) begin at `begin`.
   struct Row {
-    bool needs_low = false;
-    bool has_shut = false;
+    double slope;
+    CompensatedSum query;
+    Index begin, end;
+    const double *high, *low;
   };
 
-  template <class T>
-  static double value(const T& x) {
-    return static_cast<double>(static_cast<accumulation_t<T>>(x));
-  }
-  static bool is_minus_infinity(double x) {  // from the bits: holds under -ffast-math
-    return std::bit_cast<std::uint64_t>(x) == 0xfff0000000000000u;
-  }
-  static bool is_shut(double x) { return is_minus_infinity(x) || x < kShut; }
-
-  CompensatedSum at(Index row, Index token) const {
-    const auto i = static_cast<std::size_t>(row * keys_ + token);
-    return {high_[i], low_[i]};
-  }
-
-  /// The first column of a tile's row that the token sees: behind its last shut gate.
-  Index first_key(Index row, Index token, const ScoreTile& where) const {
-    if (!rows_[static_cast<std::size_t>(row)].has_shut) return 0;
-    const Index first = shut_[static_cast<std::size_t>(row * keys_ + token)];
-    return std::min(std::clamp<Index>(first - where.key, 0, where.keys), last_key(token, where));
-  }
-  /// The end of the columns that are not after the token.
-  static Index last_key(Index token, const ScoreTile& where) {
-    return std::clamp<Index>(token - where.key + 1, 0, where.keys);
+  template <class P, class Visit>
+  void for_each_row(const ScoreTile& where, P* tile, Index row_stride, Visit&& visit) const {
+    const Index b = where.batch, h = where.head;
+    const bool needs_low = sums_.needs_low<A>(b, h);
+    Row row{};
+    row.slope = slopes_[static_cast<std::size_t>(h)];
+    for (Index r = 0; r < where.queries; ++r, tile += row_stride) {
+      const Index token = range_.start + where.query + r;
+      const Index first = sums_.first_seen(b, h, token);
+      row.query = sums_.at(b, h, token);
+      row.end = std::clamp<Index>(token - where.key + 1, 0, where.keys);
+      row.begin = std::clamp<Index>(first - where.key, 0, row.end);
+      row.high = sums_.high(b, h) + where.key + row.begin;
+      row.low = needs_low ? sums_.low(b, h) + where.key + row.begin : nullptr;
+      visit(row, tile);
+    }
   }
 
-  /// Whether any gate is shut, if all is well.
-  template <Element T>
-  static bool check(Index sets, const TensorView<T>& log_forget, const QueryRange& range,
-                    Future future) {
-    if (future == Future::symmetric) {
-      detail::fail("future", "Future::symmetric",
-                   "Future::mask or Future::zero: forget gates decay forwards alone");
-    }
-    if (log_forget.dim() != 1) {
-      detail::fail("log_forget dim", detail::text(log_forget.dim()),
-                   "1, one log gate a token and head");
-    }
-    if (log_forget.heads() != sets) {
-      detail::fail("log_forget heads", detail::text(log_forget.heads()),
-                   detail::text("the ", sets, " heads of the generator"));
-    }
-    detail::check_query_range(range, log_forget.seq());
-    bool any_shut = false;
-    for (Index b = 0; b < log_forget.batch(); ++b) {
-      for (Index t = 0; t < log_forget.seq(); ++t) {
-        for (Index h = 0; h < sets; ++h) {
-          const double x = value(log_forget(b, t, h, 0));
-          const bool finite = detail::is_finite(x);
-          if (finite ? x > 0 : !is_minus_infinity(x)) {
-            detail::fail(detail::text("log_forget(", b, ", ", t, ", ", h, ")"), detail::text(x),
-                         "the logarithm of a gate in [0, 1], a value <= 0");
-          }
-          any_shut = any_shut || is_shut(x);
-        }
-      }
-    }
-    return any_shut;
-  }
-
-  template <Element T>
-  void assign_row(Index b, Index h, const TensorView<T>& log_forget) {
-    const Index index = b * heads() + h;
-    double weakest = std::numeric_limits<double>::max();
-    Row& row = rows_[static_cast<std::size_t>(index)];
-    row = {};
-    const CompensatedSum total = prefix_sums(
-        keys_,
-        [&](Index t) {
-          const double x = value(log_forget(b, t, h, 0));
-          if (is_shut(x)) {
-            row.has_shut = true;
-            return 0.0;
-          }
-          if (x < 0) weakest = std::min(weakest, -x);
-          return x;
-        },
-        high_.data() + index * keys_, low_.data() + index * keys_);
-    // Differences of the high parts are off by 2^-52 |U|, which must be small beside the smallest.
-    constexpr double kEnough = std::is_same_v<A, float> ? 0x1p-24 : 0x1p10;
-    row.needs_low = weakest < -total.high * kEnough;
-    if (!row.has_shut) return;
-    Index first = 0;
-    for (Index t = 0; t < keys_; ++t) {
-      if (is_shut(value(log_forget(b, t, h, 0)))) first = t;
-      shut_[static_cast<std::size_t>(index * keys_ + t)] = first;
-    }
+  /// U_i - U_j <= 0, moved by more than the roundings of any entry: upwards for sign = -1 (towards
+  /// 0), downwards for 1. Beyond its own size a sum is off by 2^-105 |U| a token.
+  double below(const ScoreTile& where, Index i, Index j, int sign) const {
+    const CompensatedSum query = sums_.at(where.batch, where.head, i);
+    const double d = difference(query, sums_.at(where.batch, where.head, j));
+    return std::min(0.0, d * (1 + sign * 0x1p-48) + sign * 0x1p-64 * query.high);
   }
 
   std::vector<double> slopes_;
-  std::vector<double> high_, low_;  // [batch, sets, keys]
-  std::vector<Row> rows_;           // [batch, sets]
-  std::vector<Index> shut_;         // [batch, sets, keys], the last shut gate so far; may be empty
+  detail::GateSums sums_;
   QueryRange range_;
-  Index batch_ = 1;
-  Index keys_ = 0;
   Future future_ = Future::mask;
 };
 
@@ -271,6 +247,17 @@ template <Element S, Element T, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, CumulativePath path,
              const TensorView<T>& log_forget, BiasAction<A>& action) {
   prepare(generator, path, log_forget, Future::mask, action);
+}
+
+/// Appends the tokens of the log forget gates to those of `action`, an empty one or one of this
+/// encoder; they become its queries.
+template <Element S, Element T, Accumulator A>
+void append(const UnipotentGenerator<S>& generator, CumulativePath path,
+            const TensorView<T>& log_forget, BiasAction<A>& action) {
+  const auto* source = detail::appended_source<CumulativeBias<A>>(action);
+  if (source == nullptr) return prepare(generator, path, log_forget, action);
+  source->check_append(generator.slopes(), log_forget);
+  action.template own<CumulativeBias<A>>()->append(log_forget);
 }
 
 }  // namespace grape::inline v0

@@ -25,6 +25,28 @@ struct ActionOf<NilpotentGenerator, A> {
   using type = BiasAction<A>;
 };
 
+template <class First, class... Rest>
+struct Last : Last<Rest...> {};
+template <class Only>
+struct Last<Only> {
+  using type = Only;
+};
+/// append(generator, path, inputs.., action), found beside the generator and the path. (Apart from
+/// Encoder, whose own member would hide it.)
+template <class... Args>
+void append_to(Args&... args) {
+  if constexpr (requires { append(args...); }) {
+    append(args...);
+  } else {
+    static_assert(sizeof...(Args) == 0,
+                  "grape: Encoder::append takes what its path needs of the new tokens: their "
+                  "Positions, their log forget gates for FoX; rotations have nothing to append to");
+  }
+}
+/// Whether the last of some arguments is an action that may be changed.
+template <class Action, class... Args>
+concept EndsIn = sizeof...(Args) >= 2 && std::same_as<typename Last<Args...>::type, Action&>;
+
 }  // namespace detail
 
 /// A position encoding: a generator X and a path s. It acts by the group element exp(s X).
@@ -73,18 +95,24 @@ class Encoder {
     return action;
   }
 
-  /// The same, into an action that exists.
-  template <class I1>
-  void at(const I1& i1, Action& action) const {
-    prepare_checked(action, i1);
+  /// at(inputs.., action): the same, into an action that exists.
+  template <class... Args>
+  requires(detail::EndsIn<Action, Args...>) void at(Args&&... args) const {
+    if constexpr (requires { prepare(generator_, path_, args...); }) {
+      prepare(generator_, path_, args...);
+    } else {
+      wrong_inputs<Args...>();
+    }
   }
-  template <class I1, class I2>
-  void at(const I1& i1, const I2& i2, Action& action) const {
-    prepare_checked(action, i1, i2);
-  }
-  template <class I1, class I2, class I3>
-  void at(const I1& i1, const I2& i2, const I3& i3, Action& action) const {
-    prepare_checked(action, i1, i2, i3);
+
+  /// append(inputs.., action): the action goes on with the tokens that these inputs describe, which
+  /// follow those that it has and become its queries. It begins with a new action, or one from
+  /// at(). The cost is that of the new tokens, taken over many calls; a copy of the action stays as
+  /// it was (and then the first call copies). Throws ArgumentError, and changes nothing, for inputs
+  /// that cannot be used and an action of another encoder.
+  template <class... Args>
+  requires(detail::EndsIn<Action, Args...>) void append(Args&&... args) const {
+    detail::append_to(generator_, path_, args...);
   }
 
  private:
@@ -93,10 +121,14 @@ class Encoder {
     if constexpr (requires { prepare(generator_, path_, inputs..., action); }) {
       prepare(generator_, path_, inputs..., action);
     } else {
-      static_assert(sizeof...(Inputs) == 0 && sizeof(Action) == 0,
-                    "grape: Encoder::at takes what its path needs: Positions for a rotation, query "
-                    "and key Positions for a bias, log forget gates for FoX");
+      wrong_inputs<Inputs...>();
     }
+  }
+  template <class... Inputs>
+  static void wrong_inputs() {
+    static_assert(sizeof...(Inputs) == 0 && sizeof(Action) == 0,
+                  "grape: Encoder::at takes what its path needs: Positions for a rotation, query "
+                  "and key Positions for a bias, log forget gates for FoX");
   }
 
   G generator_;

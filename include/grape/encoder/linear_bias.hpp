@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include "grape/core/error.hpp"
 #include "grape/encoder/bias_action.hpp"
 #include "grape/encoder/detail/linear_row.hpp"
+#include "grape/encoder/detail/position_list.hpp"
 #include "grape/generator/unipotent.hpp"
 #include "grape/path/linear.hpp"
 
@@ -31,48 +31,107 @@ class LinearBias {
   /// (unless one of them is 1), and for positions of 2^62 and more in magnitude.
   void assign(std::span<const double> slopes, const Positions& queries, const Positions& keys,
               Future future) {
-    check("query_positions", queries);
-    check("key_positions", keys);
-    if (queries.batch() != keys.batch() && queries.batch() != 1 && keys.batch() != 1) {
-      detail::fail("key_positions", detail::text("batch ", keys.batch()),
-                   detail::text("the query positions' batch ", queries.batch(), ", or 1"));
-    }
+    List::check("query_positions", queries);
+    List::check("key_positions", keys);
+    List::check_batches(queries, keys);
+    slopes_.reserve(slopes.size());
+    queries_.reserve(queries);
+    keys_.reserve(keys);
     slopes_.assign(slopes.begin(), slopes.end());
     queries_.assign(queries);
     keys_.assign(keys);
     future_ = future;
   }
 
-  Index batch() const { return std::max(queries_.batch, keys_.batch); }
+  /// Throws ArgumentError unless append() can take these.
+  void check_append(std::span<const double> slopes, const Positions& positions) const {
+    detail::check_same_slopes(slopes, slopes_);
+    List::check("positions", positions);
+    if (keys() > 0) detail::check_same_batch("positions", positions.batch(), keys_.batch());
+  }
+  /// Tokens at further positions, keys that are also the queries from now on.
+  void append(const Positions& positions) {
+    queries_.reserve(positions);
+    keys_.append(positions);
+    queries_.assign(positions);
+  }
+  /// Keeps the first `keys` keys, and no query.
+  void truncate(Index keys) {
+    keys_.truncate(keys);
+    queries_.truncate(0);
+  }
+
+  Index batch() const { return std::max(queries_.batch(), keys_.batch()); }
   Index heads() const { return static_cast<Index>(slopes_.size()); }
-  Index queries() const { return queries_.seq; }
-  Index keys() const { return keys_.seq; }
+  Index queries() const { return queries_.seq(); }
+  Index keys() const { return keys_.seq(); }
   BiasGradientSizes gradient_sizes() const { return {.slopes = heads()}; }
 
   void tile(const ScoreTile& where, A* out, Index row_stride) const {
-    const auto slope = static_cast<A>(slopes_[static_cast<std::size_t>(where.head)]);
-    const std::int64_t* keys = keys_.row(where.batch) + where.key;
+    const A slope = this->slope(where.head);
     for (Index r = 0; r < where.queries; ++r, out += row_stride) {
-      const std::int64_t query = queries_.row(where.batch)[where.query + r];
-      if (!keys_.consecutive) {
-        detail::linear_row(slope, query, keys, where.keys, out);
+      const std::int64_t query = queries_.at(where.batch, where.query + r);
+      if (keys_.consecutive()) {
+        const std::int64_t distance = keys_.at(where.batch, where.key) - query;
+        detail::linear_row(slope, distance, where.keys, out);
+        const Index seen = seen_of(distance, where.keys);
+        replace_future(out + seen, where.keys - seen);
       } else {
-        detail::linear_row(slope, keys_.start(where.batch) + where.key - query, where.keys, out);
+        const std::int64_t* keys = keys_.row(where.batch) + where.key;
+        detail::linear_row(slope, query, keys, where.keys, out);
+        for (Index c = 0; c < where.keys; ++c) {
+          if (keys[c] > query) replace_future(out + c, 1);
+        }
       }
-      finish_row(query, keys, where.keys, out);
     }
+  }
+
+  void add_tile(const ScoreTile& where, A* scores, Index row_stride, double* /*carry*/) const {
+    const A slope = this->slope(where.head);
+    const A after_slope = future_ == Future::symmetric ? -slope : A(0);
+    const A after = future_ == Future::mask ? kHidden : A(0);
+    for (Index r = 0; r < where.queries; ++r, scores += row_stride) {
+      const std::int64_t query = queries_.at(where.batch, where.query + r);
+      if (keys_.consecutive()) {
+        const std::int64_t distance = keys_.at(where.batch, where.key) - query;
+        detail::add_linear_row(slope, distance, seen_of(distance, where.keys), where.keys,
+                               future_ == Future::symmetric, after, scores);
+      } else {
+        detail::add_linear_row(slope, after_slope, after, query, keys_.row(where.batch) + where.key,
+                               where.keys, scores);
+      }
+    }
+  }
+
+  /// What the least or the greatest distance in the tile has; a product of rounded numbers never
+  /// passes that of larger ones.
+  A upper_bound(const ScoreTile& where) const {
+    if (where.queries == 0 || where.keys == 0) return kHidden;
+    const auto [first_query, last_query] = queries_.bounds(where.batch, where.query, where.queries);
+    const auto [first_key, last_key] = keys_.bounds(where.batch, where.key, where.keys);
+    const std::int64_t low = first_key - last_query, high = last_key - first_query;
+    const A slope = this->slope(where.head);
+    A bound = kHidden;
+    if (low <= 0) {
+      bound = slope * static_cast<A>(slope >= 0 ? std::min<std::int64_t>(high, 0) : low);
+    }
+    if (high > 0 && future_ == Future::zero) bound = std::max(bound, A(0));
+    if (high > 0 && future_ == Future::symmetric) {
+      const std::int64_t after = slope >= 0 ? std::max<std::int64_t>(low, 0) : high;
+      bound = std::max(bound, -slope * static_cast<A>(after));
+    }
+    return bound;
   }
 
   /// d slope_h += sum over the tile of (p_j - p_i) d b(i, j), in double.
   void tile_vjp(const ScoreTile& where, const A* d_tile, Index row_stride, const double* /*before*/,
                 const BiasGradients& gradients) const {
     if (gradients.slopes.empty()) return;
-    const std::int64_t* keys = keys_.row(where.batch) + where.key;
     double sum = 0;
     for (Index r = 0; r < where.queries; ++r, d_tile += row_stride) {
-      const std::int64_t query = queries_.row(where.batch)[where.query + r];
+      const std::int64_t query = queries_.at(where.batch, where.query + r);
       for (Index c = 0; c < where.keys; ++c) {
-        std::int64_t distance = keys[c] - query;
+        std::int64_t distance = keys_.at(where.batch, where.key + c) - query;
         if (distance > 0) distance = future_ == Future::symmetric ? -distance : 0;
         if (distance != 0) sum += static_cast<double>(distance) * static_cast<double>(d_tile[c]);
       }
@@ -81,44 +140,20 @@ class LinearBias {
   }
 
  private:
-  struct List {
-    Index batch = 1;
-    Index seq = 0;
-    bool consecutive = true;
-    std::vector<std::int64_t> values;
+  using List = detail::PositionList;
+  static constexpr A kHidden = -std::numeric_limits<A>::infinity();
 
-    void assign(const Positions& positions) {
-      values.reserve(static_cast<std::size_t>(positions.batch() * positions.seq()));
-      batch = positions.batch();
-      seq = positions.seq();
-      consecutive = positions.kind() == Positions::Kind::range;
-      values.clear();
-      for (Index b = 0; b < batch; ++b) {
-        for (Index t = 0; t < seq; ++t) values.push_back(positions.integer(b, t));
-      }
-    }
-    const std::int64_t* row(Index b) const { return values.data() + (batch == 1 ? 0 : b * seq); }
-    std::int64_t start(Index b) const { return row(b)[0]; }
-  };
+  A slope(Index head) const { return static_cast<A>(slopes_[static_cast<std::size_t>(head)]); }
 
-  /// What keys after the query get.
-  void finish_row(std::int64_t query, const std::int64_t* keys, Index count, A* out) const {
-    if (count == 0) return;
-    if (keys_.consecutive) {
-      const auto first =
-          static_cast<Index>(std::clamp<std::int64_t>(query - keys[0] + 1, 0, count));
-      replace_future(out + first, count - first);
-    } else {
-      for (Index c = 0; c < count; ++c) {
-        if (keys[c] > query) replace_future(out + c, 1);
-      }
-    }
+  /// How many of `count` keys are not after the query, the first `distance` after it.
+  static Index seen_of(std::int64_t distance, Index count) {
+    return static_cast<Index>(std::clamp<std::int64_t>(1 - distance, 0, count));
   }
 
   void replace_future(A* out, Index count) const {
     switch (future_) {
       case Future::mask:
-        std::fill_n(out, count, -std::numeric_limits<A>::infinity());
+        std::fill_n(out, count, kHidden);
         break;
       case Future::zero:
         std::fill_n(out, count, A(0));
@@ -126,25 +161,6 @@ class LinearBias {
       case Future::symmetric:
         std::transform(out, out + count, out, std::negate<A>());
         break;
-    }
-  }
-
-  static void check(std::string_view argument, const Positions& positions) {
-    if (positions.kind() == Positions::Kind::reals || positions.axis_count() != 1) {
-      detail::fail(argument, "real or multi-axis positions", "one integer position a token");
-    }
-    constexpr std::int64_t kEnd = std::int64_t{1} << 62;  // differences fit into 64 bits
-    const auto inside = [](std::int64_t n) { return n < kEnd && n > -kEnd; };
-    // Of a range the first and the last position bound the others.
-    const bool range = positions.kind() == Positions::Kind::range;
-    const Index step = range ? std::max<Index>(positions.seq() - 1, 1) : 1;
-    for (Index b = 0; b < positions.batch(); ++b) {
-      for (Index t = 0; t < positions.seq(); t += step) {
-        if (!inside(positions.integer(b, t))) {
-          detail::fail(argument, detail::text(positions.integer(b, t)),
-                       "positions below 2^62 in magnitude");
-        }
-      }
     }
   }
 
@@ -170,6 +186,17 @@ template <Element S, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, LinearPath path, const Positions& queries,
              const Positions& keys, BiasAction<A>& action) {
   prepare(generator, path, queries, keys, Future::mask, action);
+}
+
+/// Appends tokens at the positions to those of `action`, an empty one or one of this encoder; they
+/// become its queries.
+template <Element S, Accumulator A>
+void append(const UnipotentGenerator<S>& generator, LinearPath path, const Positions& positions,
+            BiasAction<A>& action) {
+  const auto* source = detail::appended_source<LinearBias<A>>(action);
+  if (source == nullptr) return prepare(generator, path, positions, positions, action);
+  source->check_append(generator.slopes(), positions);
+  action.template own<LinearBias<A>>()->append(positions);
 }
 
 }  // namespace grape::inline v0

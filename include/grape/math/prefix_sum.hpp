@@ -36,10 +36,10 @@ inline double difference(const CompensatedSum& a, const CompensatedSum& b) {
   return (a.high - b.high) + (a.low - b.low);
 }
 
-/// Inclusive prefix sums: high[t] + low[t] = x[0] + .. + x[t]; x(t) gives the terms.
+/// Inclusive prefix sums: high[t] + low[t] = start + x[0] + .. + x[t]; x(t) gives the terms.
 template <class Terms>
-CompensatedSum prefix_sums(Index count, Terms&& x, double* high, double* low) {
-  CompensatedSum sum;
+CompensatedSum prefix_sums(Index count, Terms&& x, double* high, double* low,
+                           CompensatedSum sum = {}) {
   for (Index t = 0; t < count; ++t) {
     sum.add(x(t));
     high[t] = sum.high;
