@@ -6,7 +6,7 @@
 /// is implied where the compiler has exceptions switched off.
 /// The others are for the headers' own use.
 
-#if !defined(GRAPE_NO_EXCEPTIONS) && !defined(__cpp_exceptions)
+#if !defined(GRAPE_NO_EXCEPTIONS) && !defined(__cpp_exceptions) && !defined(_CPPUNWIND)
 #define GRAPE_NO_EXCEPTIONS
 #endif
 
