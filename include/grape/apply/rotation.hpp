@@ -2,7 +2,9 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <span>
+#include <string_view>
 #include <type_traits>
 
 #include "grape/apply/detail/rotate_tensor.hpp"
@@ -13,6 +15,23 @@
 #include "grape/encoder/rotation_action.hpp"
 
 namespace grape::inline v0 {
+
+namespace detail {
+
+template <Accumulator A, class T, class U>
+void check_frame_gradient(const RotationAction<A>& action, const TensorView<T>& out,
+                          const TensorView<U>& d_out, std::string_view argument, std::size_t got) {
+  if (!action.has_frame()) {
+    fail("action", "planes on pairs of coordinates", "planes in a frame");
+  }
+  check_same_shape(d_out, out, "d_out");
+  check_entries(argument, got,
+                action.frequency_sets() * action.frame_columns() * action.frame_dim(),
+                "sets x columns x dim of the action's frame");
+  if (!out.empty()) check_rotation(action, out, "out");
+}
+
+}  // namespace detail
 
 /// Rotates x in place by the action: x_t <- exp(s_t L) x_t for every token t and head (sections 2.5
 /// and 3 of the paper). x is [batch, seq, heads, dim] of any strides with seq = action.seq();
@@ -131,6 +150,66 @@ requires(std::same_as<
   detail::check_rotation(action, out, "out");
   detail::accumulate_position_gradient<std::remove_const_t<T>>(action, out, d_out, d_phase.data(),
                                                                executor);
+}
+
+/// The gradient of apply_rotation with respect to the frame F of planes that are learned: adds to
+/// d_frame [action.frequency_sets(), action.frame_columns(), action.frame_dim()], a column of F
+/// behind the other, the derivative of the loss with respect to each entry of F for itself, with
+/// K = a R - I:
+///
+///   d F += sum over tokens and heads of d_out (K F^T x)^T + x (K^T F^T d_out)^T.
+///
+/// From it frame::householder_vjp, frame::cayley_vjp or frame::orthonormalized_vjp make the
+/// gradient of what the frame was made from. out and d_out as for the frequencies. O(d r) a token;
+/// sums are taken in double. Throws ArgumentError, before anything is written, for shapes that do
+/// not fit and an action without a frame.
+template <Accumulator A, Element T, Element U, Executor E = Serial>
+requires(std::same_as<
+         std::remove_const_t<T>,
+         std::remove_const_t<U>>) void apply_rotation_frame_vjp(const RotationAction<A>& action,
+                                                                TensorView<T> out,
+                                                                TensorView<U> d_out,
+                                                                std::span<double> d_frame,
+                                                                const E& executor = {}) {
+  detail::check_frame_gradient(action, out, d_out, "d_frame", d_frame.size());
+  if (out.empty()) return;
+  detail::accumulate_frame_gradient<std::remove_const_t<T>>(action, out, d_out, d_frame.data(),
+                                                            executor);
+}
+
+/// The gradient of apply_rotation with respect to the generator L itself, whatever it is made of:
+/// adds to d_planes [action.frequency_sets(), action.frame_columns(), action.frame_dim()], a column
+/// of Z behind the other,
+///
+///   Z = (E - E^T) F,   d loss = <E, d L>,
+///
+/// E [d, d] never being made. For L = sum theta_i (a_i b_i^T - b_i a_i^T) with all a_i and b_i in
+/// the span of F, d a_i = theta_i Z F^T b_i and so on: CompactPlanes::vjp, rank2_plane_vjp. Planes
+/// may turn equally fast: nothing is divided by differences of frequencies. out and d_out as for
+/// the frequencies. O(d r + r^2) a token; sums are taken in double.
+///
+/// Throws ArgumentError, before anything is written, for shapes that do not fit, an action without
+/// a frame, one with an attention factor (which is no part of exp(n L)) and one whose planes turn
+/// by different axes (which are generators of their own).
+template <Accumulator A, Element T, Element U, Executor E = Serial>
+requires(std::same_as<
+         std::remove_const_t<T>,
+         std::remove_const_t<U>>) void apply_rotation_plane_vjp(const RotationAction<A>& action,
+                                                                TensorView<T> out,
+                                                                TensorView<U> d_out,
+                                                                std::span<double> d_planes,
+                                                                const E& executor = {}) {
+  detail::check_frame_gradient(action, out, d_out, "d_planes", d_planes.size());
+  if (action.attention_factor() != 1) {
+    detail::fail("action", detail::text("an attention factor of ", action.attention_factor()),
+                 "a rotation exp(n L), with a factor of 1");
+  }
+  if (action.channel(0, 0) != action.channel(0, action.planes() - 1)) {
+    detail::fail("action", "planes on different axes", "planes that turn by one position");
+  }
+  if (out.empty()) return;
+  detail::accumulate_plane_gradient<std::remove_const_t<T>>(action, out, d_out, d_planes.data(),
+                                                            executor);
 }
 
 }  // namespace grape::inline v0

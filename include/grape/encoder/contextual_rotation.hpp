@@ -9,7 +9,7 @@
 #include "grape/core/error.hpp"
 #include "grape/core/view.hpp"
 #include "grape/encoder/rotation_action.hpp"
-#include "grape/generator/canonical_planes.hpp"
+#include "grape/generator/planes.hpp"
 #include "grape/math/prefix_sum.hpp"
 #include "grape/path/cumulative.hpp"
 
@@ -107,25 +107,27 @@ class PhaseSource {
 /// sets). They are learned through sigmoid or softplus (math/gates.hpp); the path takes any sign.
 /// Phases are summed in double, compensated. Throws ArgumentError, and changes nothing, unless all
 /// are finite and sums stay below 2^63.
-template <Element S, Pairing P, Element T, Accumulator A>
-void prepare(const CanonicalPlanes<S, P>& planes, ExclusivePath, const TensorView<T>& omega,
+template <detail::PlaneGenerator G, Element T, Accumulator A>
+void prepare(const G& generator, ExclusivePath, const TensorView<T>& omega,
              RotationAction<A>& action) {
   const detail::PhaseSource<T> source(omega, {});
+  const auto& planes = detail::planes_of(generator);
   source.check(planes.spectrum().sets());
-  action.assign(planes, P, source);
+  action.assign(planes, source);
 }
 
 /// The same for a sequence that goes on: `carry` holds the phases [batch, P] before the first
 /// token, and after the last one when all is prepared.
-template <Element S, Pairing P, Element T, Accumulator A>
-void prepare(const CanonicalPlanes<S, P>& planes, ExclusivePath, const TensorView<T>& omega,
-             const PhaseCarry& carry, RotationAction<A>& action) {
+template <detail::PlaneGenerator G, Element T, Accumulator A>
+void prepare(const G& generator, ExclusivePath, const TensorView<T>& omega, const PhaseCarry& carry,
+             RotationAction<A>& action) {
   if (carry.phases.empty() && !omega.empty()) {
     detail::fail("carry", "0 phases", "batch x sets of omega");
   }
   const detail::PhaseSource<T> source(omega, carry.phases);
+  const auto& planes = detail::planes_of(generator);
   source.check(planes.spectrum().sets());
-  action.assign(planes, P, source);
+  action.assign(planes, source);
   // Each phase of the carry is read before it is written.
   source.each([&](Index b, Index t, Index p, double phase) {
     if (t == omega.seq()) carry.phases[static_cast<std::size_t>(b * omega.heads() + p)] = phase;

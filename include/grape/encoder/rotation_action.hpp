@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -10,7 +11,7 @@
 #include "grape/core/error.hpp"
 #include "grape/core/pairing.hpp"
 #include "grape/encoder/heads.hpp"
-#include "grape/generator/canonical_planes.hpp"
+#include "grape/generator/planes.hpp"
 #include "grape/math/sincos.hpp"
 #include "grape/path/linear.hpp"
 #include "grape/path/positions.hpp"
@@ -23,9 +24,9 @@ namespace grape::inline v0 {
 ///
 /// Shapes: batch() is 1 where all batch entries share positions; seq() tokens; sets() parameter
 /// sets (heads h of H use set h * sets / H); planes() planes on coordinates first_coordinate() +
-/// [0, 2 M). A token has channels() positions: one, or one for each axis of a grid, or one for each
-/// set (a contextual phase). Immutable once prepared, safe to share between threads, a value that
-/// may be copied.
+/// [0, 2 M), or in a frame of d = frame_dim() coordinates. A token has channels() positions: one,
+/// or one for each axis of a grid, or one for each set (a contextual phase). Immutable once
+/// prepared, safe to share between threads, a value that may be copied.
 ///
 /// Storage: one row [sets, cos | sin, planes] a token.
 template <Accumulator A>
@@ -45,7 +46,7 @@ class RotationAction {
   /// What multiplies every cosine and sine: the action is this times a rotation.
   double attention_factor() const { return attention_factor_; }
   /// The head_dim that a view must have at least.
-  Index required_dim() const { return first_coordinate_ + 2 * planes_; }
+  Index required_dim() const { return has_frame() ? frame_dim_ : first_coordinate_ + 2 * planes_; }
 
   /// attention_factor * (cos, sin) of a plane's angle at a token. Throws ArgumentError for an index
   /// out of range.
@@ -57,6 +58,17 @@ class RotationAction {
     if (plane >= turning_) return {A(1), A(0)};
     const A* row = rows(batch, token) + set * 2 * turning_;
     return {row[plane], row[turning_ + plane]};
+  }
+
+  /// Whether the planes lie in a frame, instead of on pairs of coordinates.
+  bool has_frame() const { return frame_ != nullptr; }
+  /// The frame's columns, at least 2 * planes(): those behind stand still; and their length. 0
+  /// without a frame.
+  Index frame_columns() const { return frame_columns_; }
+  Index frame_dim() const { return frame_dim_; }
+  /// The frame of a set in [0, sets()): [frame_columns(), frame_dim()], a column behind the other.
+  const A* frame(Index set) const {
+    return frame_->data() + frequency_set(set) * frame_columns_ * frame_dim_;
   }
 
   // What gradients read.
@@ -103,7 +115,7 @@ class RotationAction {
   /// write(out), which writes all [batch, seq, channels] positions. Throws ArgumentError, and
   /// changes nothing, if the table does not fit into memory.
   template <class Planes, class Source>
-  void assign(const Planes& planes, Pairing pairing, const Source& source) {
+  void assign(const Planes& planes, const Source& source) {
     const Spectrum& spectrum = planes.spectrum();
     const bool by_set = source.axis_of_plane().empty() && source.channels() > spectrum.sets();
     const Index sets = by_set ? source.channels() : spectrum.sets();
@@ -121,7 +133,15 @@ class RotationAction {
     positions_.reserve(kept);
     axis_of_plane_.reserve(source.axis_of_plane().size());
     frequencies_.reserve(spectrum.frequencies().size());
-    pairing_ = pairing;
+    if constexpr (requires { planes.rows(); }) {
+      frame_ = planes.rows();
+      frame_columns_ = planes.columns();
+      frame_dim_ = planes.dim();
+    } else {
+      frame_.reset();
+      frame_columns_ = frame_dim_ = 0;
+    }
+    pairing_ = Planes::kPairing;
     first_coordinate_ = planes.first_coordinate();
     batch_ = source.batch();
     seq_ = source.seq();
@@ -190,6 +210,9 @@ class RotationAction {
   Index planes_ = 0;
   Index turning_ = 0;
   double attention_factor_ = 1;
+  std::shared_ptr<const detail::LineVector<A>> frame_;  // [frequency_sets, columns, dim]
+  Index frame_columns_ = 0;
+  Index frame_dim_ = 0;
   std::int64_t start_ = 0;
   std::vector<double> positions_;  // [batch, seq, channels]; empty for a range
   std::vector<Index> axis_of_plane_;
@@ -233,14 +256,14 @@ class PositionSource {
 
 /// Prepares `action` for the planes at the positions. Throws ArgumentError, and changes nothing,
 /// for positions of several axes (see AxialPath) or a table that does not fit into memory.
-template <Element S, Pairing P, Accumulator A>
-void prepare(const CanonicalPlanes<S, P>& planes, LinearPath, const Positions& positions,
+template <detail::PlaneGenerator G, Accumulator A>
+void prepare(const G& generator, LinearPath, const Positions& positions,
              RotationAction<A>& action) {
   if (positions.axis_count() != 1) {
     detail::fail("positions", detail::text(positions.axis_count(), " axes"),
                  "one position a token, or an encoder on an AxialPath");
   }
-  action.assign(planes, P, detail::PositionSource(positions));
+  action.assign(detail::planes_of(generator), detail::PositionSource(positions));
 }
 
 }  // namespace grape::inline v0

@@ -10,6 +10,7 @@
 
 #include "grape/core/detail/aligned.hpp"
 #include "grape/core/error.hpp"
+#include "grape/core/pairing.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/generator/generator.hpp"
 #include "grape/math/frame.hpp"
@@ -32,6 +33,8 @@ namespace grape::inline v0 {
 template <Accumulator A>
 class PlaneFrame {
  public:
+  static constexpr Pairing kPairing = Pairing::interleaved;
+
   /// `frames` holds P frames or one that all sets share, `spectrum` P sets of M frequencies or one.
   /// Throws ArgumentError unless there is a frame, all have one shape [d, R] with 2 M <= R <= d,
   /// entries are finite and |F^T F - I| <= tolerance for each entry.
@@ -66,8 +69,9 @@ class PlaneFrame {
   const FrameMatrix& frame(Index set) const {
     return frames_[frames_.size() == 1 ? 0 : static_cast<std::size_t>(set)];
   }
-  /// [P, M].
+  /// [P, M]. A plane's two columns stand side by side, from column 0 on.
   const Spectrum& spectrum() const { return spectrum_; }
+  Index first_coordinate() const { return 0; }
   /// The frequencies as fractions of a turn.
   const TurnList& turns() const { return turns_; }
   /// The frames' columns one behind the other, [P, R, d].

@@ -8,7 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "grape/apply/detail/frame_gradient.hpp"
 #include "grape/apply/detail/rotate.hpp"
+#include "grape/apply/detail/rotate_frame.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/executor.hpp"
 #include "grape/core/view.hpp"
@@ -35,6 +37,10 @@ void check_rotation(const RotationAction<A>& action, const TensorView<T>& x,
   if (action.batch() != 1 && x.batch() != action.batch()) [[unlikely]] {
     fail(text(argument, " batch"), text(x.batch()),
          text("the batch ", action.batch(), " of the action's positions"));
+  }
+  if (action.has_frame() && x.dim() != action.frame_dim()) [[unlikely]] {
+    fail(text(argument, " dim"), text(x.dim()),
+         text("the ", action.frame_dim(), " coordinates of the action's frame"));
   }
   if (x.dim() < action.required_dim()) [[unlikely]] {
     fail(text(argument, " dim"), text(x.dim()),
@@ -114,6 +120,10 @@ void rotate(const RotationAction<A>& action, const TensorView<T>& x, const E& ex
   constexpr Index kTile = 32;
   const double factor = action.attention_factor();
   const double scale = turning == Turning::inverse ? 1 / (factor * factor) : 1.0;
+  if (action.has_frame()) {
+    rotate_frames<kInverse>(action, x, static_cast<A>(scale), executor, before);
+    return;
+  }
   const auto one_tile = [&](Index b, Index begin, Index count) {
     before(b, begin, count);
     const A* rows = action.rows(b, begin);
@@ -175,6 +185,10 @@ template <class T, class A, Executor E>
 void accumulate_frequency_gradient(const RotationAction<A>& action, const TensorView<const T>& out,
                                    const TensorView<const T>& d_out, double* d_theta,
                                    const E& executor) {
+  if (action.has_frame()) {
+    accumulate_frame_frequency_gradient<T>(action, out, d_out, d_theta, executor);
+    return;
+  }
   const Index sets = action.sets(), planes = action.planes(), tokens = out.batch() * out.seq();
   const Index parameters = action.frequency_sets() * planes;
   // Partial sums over fixed runs of tokens, added in order: the same bits on any executor.
@@ -205,6 +219,10 @@ template <class T, class A, Executor E>
 void accumulate_position_gradient(const RotationAction<A>& action, const TensorView<const T>& out,
                                   const TensorView<const T>& d_out, double* d_position,
                                   const E& executor) {
+  if (action.has_frame()) {
+    accumulate_frame_position_gradient<T>(action, out, d_out, d_position, executor);
+    return;
+  }
   constexpr Index kTask = 32;  // tokens of a task
   const Index sets = action.sets(), planes = action.planes(), channels = action.channels();
   const Index tokens = action.batch() * action.seq();
