@@ -4,6 +4,7 @@
 /// Everything of grape that needs nothing but Eigen.
 
 #include "grape/apply/bias.hpp"
+#include "grape/apply/fold.hpp"
 #include "grape/apply/rotation.hpp"
 #include "grape/attention/attend.hpp"
 #include "grape/core/error.hpp"
