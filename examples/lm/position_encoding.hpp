@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where this model meets grape. A position encoding acts on a layer of attention twice: it may
-// rewrite queries, keys and values, and it may add a bias to the scores. Encodings are built by
-// name, a part or several joined by '+' ("rope", "rope+alibi"). A new one is a small struct and a
-// line in kParts. It may own parameters (constructor), read the layer's input for gates, and keep
-// what its gradient or the next cached token needs in its members: each layer of each thread has
-// its own object.
+// Where this model meets grape. Encodings are built by name, a part or several joined by '+'
+// ("rope", "rope+alibi"). A new one is a small struct (see encoding.hpp) and a line in kParts.
 #pragma once
 
 #include <grape/grape.hpp>
@@ -14,52 +10,11 @@
 #include <string_view>
 #include <vector>
 
+#include "encoding.hpp"
+#include "frame_encodings.hpp"
 #include "parameters.hpp"
 
 namespace lm {
-
-struct ModelShape {
-  Index dim = 96;
-  Index layers = 3;
-  Index heads = 4;
-  std::string encoding = "rope";
-
-  Index head_dim() const { return dim / heads; }
-};
-
-/// The tokens of a forward pass: at positions start .. start + count - 1 of `batch` sequences.
-/// start is 0 but when decoding with a cache.
-template <class Scalar>
-struct AttentionInput {
-  Index batch, start, count;
-  const Matrix<Scalar>& x;  // [batch * count, dim], what queries, keys, values are made of
-  grape::TensorView<Scalar> q, k, v;  // [batch, count, heads, head_dim]
-};
-
-/// The gradients that belong to it; d_x and the parameters' gradient are added to.
-template <class Scalar>
-struct AttentionGradient {
-  Matrix<Scalar>& d_x;
-  grape::TensorView<Scalar> d_q, d_k, d_v;
-};
-
-template <class Scalar>
-class PositionEncoding {
- public:
-  virtual ~PositionEncoding() = default;
-
-  /// Before the scores: rewrites queries, keys, values in place.
-  virtual void encode(const Vector<Scalar>& /*parameters*/, const AttentionInput<Scalar>&) {}
-  /// Adds to the scores [batch, heads, count, start + count].
-  virtual void add_bias(grape::ScoreView<Scalar>) {}
-  /// Takes the gradient of the scores, zero for keys after the query.
-  virtual void add_bias_vjp(grape::ScoreView<Scalar>) {}
-  /// Turns gradients with respect to the outcome of encode() into those of what it was given, and
-  /// adds to those of x and of the parameters. q, k and v of the input are as encode() and the
-  /// parts after this one left them.
-  virtual void encode_vjp(const Vector<Scalar>& /*parameters*/, const AttentionInput<Scalar>&,
-                          const AttentionGradient<Scalar>&, Vector<Scalar>& /*gradient*/) {}
-};
 
 /// RoPE: queries and keys turn with their positions, so that scores see differences of positions.
 template <class Scalar>
@@ -183,6 +138,8 @@ struct Part {
 template <class Scalar>
 inline constexpr Part<Scalar> kParts[] = {
     {"rope", &make<Rotary<Scalar>, Scalar>},
+    {"grape_m_frame", &make<LearnedFrame<Scalar>, Scalar>},
+    {"grape_m_compact", &make<CompactMixture<Scalar>, Scalar>},
     {"alibi", &make<LinearBias<Scalar>, Scalar>},
     {"fox", &make<Forgetting<Scalar>, Scalar>},
 };

@@ -75,7 +75,9 @@ TEST_P(Gradient, AddsToWhatIsThere) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Encodings, Gradient,
-                         testing::Values("none", "rope", "alibi", "rope+alibi", "fox", "fox+rope"),
+                         testing::Values("none", "rope", "grape_m_frame", "grape_m_compact",
+                                         "grape_m_frame+alibi", "alibi", "rope+alibi", "fox",
+                                         "fox+rope"),
                          [](const auto& test) {
                            std::string name = test.param;
                            for (char& c : name) c = c == '+' ? '_' : c;
