@@ -7,11 +7,13 @@
 #include "grape/encoder/cumulative_bias.hpp"
 #include "grape/encoder/encoder.hpp"
 #include "grape/encoder/linear_bias.hpp"
+#include "grape/encoder/path_integral_bias.hpp"
 #include "grape/generator/canonical_planes.hpp"
 #include "grape/generator/unipotent.hpp"
 #include "grape/path/axial.hpp"
 #include "grape/path/cumulative.hpp"
 #include "grape/path/linear.hpp"
+#include "grape/path/path_integral.hpp"
 
 namespace grape::inline v0 {
 
@@ -24,6 +26,7 @@ namespace grape::inline v0 {
 // | AxialRoPE | the same                 | a coordinate an axis       | appendix G            |
 // | ALiBi  | rank-1 nilpotent, gl(d + 2)  | linear                     | section 4, eq. (4.7)  |
 // | FoX    | rank-1 nilpotent, gl(d + 2)  | cumulative, of log gates   | appendix C            |
+// | PathIntegral | rank-1 nilpotent, gl(d + 2) | path integral of edges   | section 5, GRAPE-AP   |
 
 /// Rotary position embedding: RoPE<float> rope(spectrum::log_uniform(head_dim, 10000.0)).
 template <Element Scalar, Pairing pairing = Pairing::interleaved>
@@ -48,5 +51,10 @@ using ALiBi = Encoder<UnipotentGenerator<Scalar>, LinearPath>;
 /// forget gates [batch, seq, heads, 1] <= 0 (see log_sigmoid).
 template <Element Scalar>
 using FoX = Encoder<UnipotentGenerator<Scalar>, CumulativePath>;
+
+/// GRAPE-AP: PathIntegral<float> ap(num_heads), ap.at(features) with features [batch, seq, heads or
+/// 1, width] of the tokens. ap(num_heads, PathIntegralPath<>::authors()) is the authors' variant.
+template <Element Scalar, EdgeLink Link = LogSigmoidLink>
+using PathIntegral = Encoder<UnipotentGenerator<Scalar>, PathIntegralPath<Link>>;
 
 }  // namespace grape::inline v0

@@ -170,7 +170,8 @@ void add_bias_vjp(const BiasAction<A>& bias, ScoreView<T> d_scores, BiasGradient
     BiasGradients mine = gradients;
     mine.slopes =
         std::span<double>(partial).subspan(static_cast<std::size_t>(batch) * of_sets, of_sets);
-    const Index path = gradients.log_forget.empty() ? 0 : bias.gradient_sizes().path;
+    const bool of_path = !gradients.log_forget.empty() || !gradients.features.empty();
+    const Index path = of_path ? bias.gradient_sizes().path : 0;
     std::vector<double> d_path(static_cast<std::size_t>(path), 0.0);
     mine.path = d_path;
     for (Index b = 0; b < d_scores.batch(); ++b) {

@@ -82,6 +82,11 @@ class Encoder {
            !std::constructible_from<G, Arg, P>) Encoder(Arg&& argument, P path)
       : generator_(std::forward<Arg>(argument)), path_(std::move(path)) {}
 
+  /// The same on a path that has options: PathIntegral<float>(32, PathIntegralPath<>::authors()).
+  template <std::integral I>
+  requires(std::constructible_from<G, Index, const P&>) Encoder(I heads, P path)
+      : generator_(static_cast<Index>(heads), path), path_(std::move(path)) {}
+
   Encoder(G generator, P path) : generator_(std::move(generator)), path_(std::move(path)) {}
 
   const G& generator() const { return generator_; }

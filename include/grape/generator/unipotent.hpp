@@ -11,6 +11,7 @@
 #include "grape/generator/generator.hpp"
 #include "grape/path/cumulative.hpp"
 #include "grape/path/linear.hpp"
+#include "grape/path/path_integral.hpp"
 
 namespace grape::inline v0 {
 
@@ -40,6 +41,11 @@ class UnipotentGenerator {
   UnipotentGenerator(Index heads, const LinearPath&) : UnipotentGenerator(alibi_slopes(heads)) {}
   /// Unit slopes of `heads` heads on a cumulative path: FoX's, whose gates carry the decay.
   UnipotentGenerator(Index heads, const CumulativePath&) : UnipotentGenerator(unit(heads)) {}
+
+  /// The standard slopes of `heads` heads on a path integral: ALiBi's, as the authors have it.
+  template <class Link>
+  UnipotentGenerator(Index heads, const PathIntegralPath<Link>&)
+      : UnipotentGenerator(alibi_slopes(heads)) {}
 
   /// P, the number of parameter heads.
   Index sets() const { return static_cast<Index>(slopes_.size()); }
