@@ -48,6 +48,8 @@ reference::EdgeRule rule_of(const PathIntegralPath<>& path) {
           .epsilon = path.epsilon.value_or(std::numeric_limits<A>::epsilon())};
 }
 
+std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
 template <class T>
 std::vector<T> rounded(const std::vector<double>& x) {
   std::vector<T> out;
@@ -251,7 +253,8 @@ TYPED_TEST(PathIntegralOf, NoEntryExceedsTheBound) {
           const A most = *std::max_element(tile.begin(), tile.end());
           ASSERT_LE(most, bias.upper_bound(where));
           if (k > 10 + q) {  // its first query sees none or itself
-            ASSERT_EQ(bias.upper_bound(where), 0);
+            ASSERT_EQ(bias.upper_bound(where),
+                      k > 9 + q + rows && future == Future::mask ? -kInfinity : 0);
           }
         }
       }
@@ -401,7 +404,6 @@ TYPED_TEST(PathIntegralOf, NaNSpoilsTheRowsThatMeetItAlone) {
 
 TYPED_TEST(PathIntegralOf, AppendedTokensAreThoseOfTheWhole) {
   using A = TypeParam;
-  using Source = grape::PathIntegralBias<A>;
   Random random(620);
   constexpr Index kSeq = 200;
   for (const auto& path : paths<A>()) {
@@ -413,20 +415,19 @@ TYPED_TEST(PathIntegralOf, AppendedTokensAreThoseOfTheWhole) {
     const grape::PathIntegral<A> ap(2, path);
     const auto whole = ap.at(part(0, kSeq));
     for (const Index piece : {Index{1}, Index{7}, Index{64}}) {
-      auto bias = ap.at(part(0, 3));
-      Source* source = bias.template unshared<Source>();
-      ASSERT_NE(source, nullptr);
+      grape::BiasAction<A> bias;
+      ap.append(part(0, 3), bias);  // begins an empty action
       for (Index from = 3; from < kSeq;) {
         Index count = std::min(piece, kSeq - from);
-        source->append(part(from, count));
+        ap.append(part(from, count), bias);
         ASSERT_EQ(bias.keys(), from + count);
         ASSERT_EQ(bias.queries(), count);
         if (random.integer(0, 9) == 0) {  // a draft that is rejected, and come again in part
-          source->truncate(from);
+          bias.truncate(from);
           ASSERT_EQ(bias.keys(), from);
           ASSERT_EQ(bias.queries(), 0);
           count = std::min<Index>(count, 2);
-          source->append(part(from, count));
+          ap.append(part(from, count), bias);
         }
         for (Index b = 0; b < 2; ++b) {
           std::vector<A> got(static_cast<std::size_t>(from + count));
@@ -437,14 +438,47 @@ TYPED_TEST(PathIntegralOf, AppendedTokensAreThoseOfTheWhole) {
         }
         from += count;
       }
-      EXPECT_TRUE(rejects([&] { source->append(grape::blhd(p.data(), 2, 1, 2, 6)); }, "features",
-                          "width 6", "width 5"));
-      EXPECT_TRUE(rejects([&] { source->append(grape::blhd(p.data(), 1, 1, 2, 5)); }, "features",
-                          "batch 1", "batch 2"));
-      EXPECT_TRUE(rejects([&] { source->append(grape::blhd(p.data(), 2, 1, 1, 5)); }, "features",
-                          "1 heads", "2 heads"));
-      EXPECT_TRUE(rejects([&] { source->truncate(kSeq + 1); }, "keys", "201", "[0, 200]"));
+      const auto append = [&](auto features) {
+        return [&bias, &ap, features] { ap.append(features, bias); };
+      };
+      EXPECT_TRUE(
+          rejects(append(grape::blhd(p.data(), 2, 1, 2, 6)), "features", "width 6", "width 5"));
+      EXPECT_TRUE(rejects(append(grape::blhd(p.data(), 1, 1, 2, 5)), "features", "1", "2"));
+      EXPECT_TRUE(
+          rejects(append(grape::blhd(p.data(), 2, 1, 1, 5)), "features", "1 heads", "2 heads"));
+      PathIntegralPath<> other = path;
+      other.epsilon = 0.5;
+      EXPECT_TRUE(rejects([&] { grape::PathIntegral<A>(2, other).append(part(0, 1), bias); },
+                          "path", "other options", "epsilon"));
       EXPECT_EQ(bias.keys(), kSeq);
+      const auto copy = bias;  // stays as it is
+      ap.append(part(0, 1), bias);
+      EXPECT_EQ(copy.keys(), kSeq);
+      EXPECT_EQ(bias.keys(), kSeq + 1);
+      if constexpr (std::same_as<A, double>) {
+        std::vector<double> d(2 * (kSeq + 1), 1.0);
+        std::vector<double> got(at(bias.gradient_sizes().features), 0.0);
+        grape::BiasAction<A> again;
+        std::vector<A> all;
+        for (Index b = 0; b < 2; ++b) {
+          const auto x = p.begin() + b * kSeq * 10;
+          all.insert(all.end(), x, x + kSeq * 10);
+          all.insert(all.end(), x, x + 10);
+        }
+        ap.at(grape::blhd(all.data(), 2, kSeq + 1, 2, 5), QueryRange{kSeq, 1}, again);
+        std::vector<double> want(got);
+        for (Index b = 0; b < 2; ++b) {
+          for (const auto* action : {&bias, &again}) {
+            std::vector<double> scratch(at(action->gradient_sizes().path), 0.0);
+            std::vector<double>& out = action == &bias ? got : want;
+            const double before[1] = {};
+            const grape::BiasGradients gradients{.features = out, .path = scratch};
+            action->tile_vjp({b, 1, 0, 1, 0, kSeq + 1}, d.data(), kSeq + 1, before, gradients);
+            action->finish_vjp(b, 1, gradients);
+          }
+        }
+        ASSERT_EQ(got, want);
+      }
     }
   }
 }

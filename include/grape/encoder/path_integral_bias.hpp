@@ -46,39 +46,39 @@ class PathIntegralBias {
                    "Future::mask or Future::zero: an edge is between a token and an earlier one");
     }
     slopes_.reserve(slopes.size());
-    constexpr double kEpsilon = std::numeric_limits<A>::epsilon();
-    probes_.assign(features, range,
-                   {path.convention, path.pairing, path.epsilon.value_or(kEpsilon)});
+    probes_.assign(features, range, rule_of(path));
     slopes_.assign(slopes.begin(), slopes.end());
     link_ = path.link;
     range_ = range;
     future_ = future;
   }
 
-  /// The features of the tokens that follow, which become the queries. Throws ArgumentError, and
-  /// changes nothing, unless their batch, heads and width are those of the tokens before.
+  /// Throws ArgumentError unless append() can take these.
+  template <Element T>
+  void check_append(std::span<const double> slopes, const PathIntegralPath<Link>& path,
+                    const TensorView<T>& features) const {
+    detail::check_same_slopes(slopes, slopes_);
+    detail::check_path_integral(path);
+    if (!(rule_of(path) == probes_.rule())) {
+      detail::fail("path", "other options", "the convention, pairing and epsilon of the action");
+    }
+    check_features(features, heads());
+    detail::check_same_batch("features", features.batch(), batch());
+    if (features.heads() != probes_.heads() || features.dim() != probes_.width()) {
+      detail::fail("features", detail::text(features.heads(), " heads of width ", features.dim()),
+                   detail::text("the ", probes_.heads(), " heads of width ", probes_.width(),
+                                " of the action"));
+    }
+  }
+  /// The features of tokens that follow those so far; they become the queries.
   template <Element T>
   void append(const TensorView<T>& features) {
-    check_features(features, heads());
-    if (features.batch() != probes_.batch() || features.heads() != probes_.heads() ||
-        features.dim() != probes_.width()) {
-      detail::fail("features",
-                   detail::text("batch ", features.batch(), ", ", features.heads(),
-                                " heads, width ", features.dim()),
-                   detail::text("batch ", probes_.batch(), ", ", probes_.heads(), " heads, width ",
-                                probes_.width(), " as before"));
-    }
     const Index before = keys();
     probes_.append(features);
     range_ = {before, features.seq()};
   }
-
-  /// Forgets all but the first `keys` tokens and asks nothing until tokens are appended. Throws
-  /// ArgumentError unless there are that many.
+  /// Keeps the first `keys` tokens, and no query.
   void truncate(Index keys) {
-    if (keys < 0 || keys > this->keys()) {
-      detail::fail("keys", detail::text(keys), detail::text("a value in [0, ", this->keys(), "]"));
-    }
     probes_.truncate(keys);
     range_ = {keys, 0};
   }
@@ -121,8 +121,12 @@ class PathIntegralBias {
     constexpr A kUnknown = std::numeric_limits<A>::infinity();
     constexpr double kSlack = 64 * static_cast<double>(std::numeric_limits<A>::epsilon());
     if constexpr (requires { requires Link::increasing; }) {
+      const Index first = range_.start + where.query, last = first + where.queries - 1;
+      if (where.queries == 0 || where.keys == 0 || last < where.key) {  // no edge
+        return future_ == Future::zero ? A(0) : -kUnknown;
+      }
       const double slope = slopes_[static_cast<std::size_t>(where.head)];
-      if (slope < 0 || where.queries == 0 || where.keys == 0) return kUnknown;
+      if (slope < 0) return kUnknown;
       double reach = 0;
       for (Index r = 0; r < where.queries; ++r) {
         const double here = probes_.reach(row_of(where), where.query + r);
@@ -130,7 +134,6 @@ class PathIntegralBias {
         reach = std::max(reach, here);
       }
       const double edge = slope * static_cast<double>(link_(reach));
-      const Index first = range_.start + where.query, last = first + where.queries - 1;
       const Index edges = edge > 0 ? std::max<Index>(last - where.key, 0)
                                    : std::max<Index>(first - (where.key + where.keys - 1), 0);
       const bool future = future_ == Future::zero && where.key + where.keys - 1 > first;
@@ -169,6 +172,11 @@ class PathIntegralBias {
 
  private:
   static constexpr Index kPanel = detail::kEdgePanel;
+
+  static detail::ProbeRule rule_of(const PathIntegralPath<Link>& path) {
+    constexpr double kEpsilon = std::numeric_limits<A>::epsilon();
+    return {path.convention, path.pairing, path.epsilon.value_or(kEpsilon)};
+  }
 
   template <class T>
   static void check_features(const TensorView<T>& features, Index sets) {
@@ -312,6 +320,17 @@ template <Element S, class Link, Element T, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, const PathIntegralPath<Link>& path,
              const TensorView<T>& features, BiasAction<A>& action) {
   prepare(generator, path, features, Future::mask, action);
+}
+
+/// Appends the tokens of the features to those of `action`, an empty one or one of this encoder;
+/// they become its queries.
+template <Element S, class Link, Element T, Accumulator A>
+void append(const UnipotentGenerator<S>& generator, const PathIntegralPath<Link>& path,
+            const TensorView<T>& features, BiasAction<A>& action) {
+  const auto* source = detail::appended_source<PathIntegralBias<A, Link>>(action);
+  if (source == nullptr) return prepare(generator, path, features, action);
+  source->check_append(generator.slopes(), path, features);
+  action.template own<PathIntegralBias<A, Link>>()->append(features);
 }
 
 }  // namespace grape::inline v0

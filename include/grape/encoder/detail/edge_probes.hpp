@@ -26,6 +26,7 @@ struct ProbeRule {
   ProbeConvention convention = ProbeConvention::paper;
   Pairing pairing = Pairing::interleaved;
   double epsilon = 0;
+  bool operator==(const ProbeRule&) const = default;
 };
 
 /// The two sides of every edge: for the tokens that ask a vector q_t, for all tokens l a turned
@@ -56,17 +57,21 @@ class EdgeProbes {
     extend(features, range);
   }
 
-  /// More tokens behind those that are there: they ask now. Features of the same batch, heads and
-  /// width. Storage grows by doubling.
+  /// More tokens behind those that are there, features of the same batch, heads and width: they ask
+  /// now. Storage grows by doubling.
   template <Element T>
   void append(const TensorView<T>& features) {
     reserve(keys_ + features.seq());
     extend(features, {keys_, features.seq()});
   }
 
-  /// Forgets all but the first `keys` tokens.
-  void truncate(Index keys) { keys_ = keys; }
+  /// Forgets all but the first `keys` tokens; none asks.
+  void truncate(Index keys) {
+    keys_ = keys;
+    range_ = {keys, 0};
+  }
 
+  const ProbeRule& rule() const { return rule_; }
   Index keys() const { return keys_; }
   Index width() const { return width_; }
   Index heads() const { return heads_; }
