@@ -13,6 +13,7 @@
 #include "grape/core/scalar.hpp"
 #include "grape/encoder/bias_source.hpp"
 #include "grape/encoder/heads.hpp"
+#include "grape/encoder/lift_source.hpp"
 
 namespace grape::inline v0 {
 
@@ -94,6 +95,17 @@ class BiasAction {
     source_->truncate(keys);
   }
 
+  /// The bias as a sum of products of a query's and a key's numbers (see LiftSource). Throws
+  /// ArgumentError where it is none.
+  const LiftSource& lift() const {
+    const LiftSource* source = source_ ? source_->lift() : nullptr;
+    if (source == nullptr) {
+      detail::fail("bias", source_ ? "a source that is no LiftSource" : "an empty action",
+                   "a bias that can be lifted, such as ALiBi's, FoX's or a gated one");
+    }
+    return *source;
+  }
+
   /// The source when it is a `Source`, else null.
   template <class Source>
   const Source* source() const {
@@ -132,6 +144,7 @@ class BiasAction {
     virtual void tile_vjp(const ScoreTile&, const A*, Index, const double*,
                           const BiasGradients&) const = 0;
     virtual void finish_vjp(Index, Index, const BiasGradients&) const = 0;
+    virtual const LiftSource* lift() const = 0;
     virtual std::shared_ptr<Interface> copy() const = 0;
     virtual void check_truncate() const = 0;
     virtual void truncate(Index) = 0;
@@ -186,6 +199,13 @@ class BiasAction {
     void finish_vjp(Index batch, Index head, const BiasGradients& gradients) const override {
       if constexpr (requires { source.finish_vjp(batch, head, gradients); }) {
         source.finish_vjp(batch, head, gradients);
+      }
+    }
+    const LiftSource* lift() const override {
+      if constexpr (std::derived_from<Source, LiftSource>) {
+        return &source;
+      } else {
+        return nullptr;
       }
     }
     std::shared_ptr<Interface> copy() const override { return std::make_shared<Erased>(source); }

@@ -32,7 +32,7 @@ namespace grape::inline v0 {
 /// A gate that is shut, a log gate of -infinity or below -2^60, hides every token before it: their
 /// bias is -infinity whatever the slope.
 template <Accumulator A>
-class CumulativeBias {
+class CumulativeBias : public LiftSource {
  public:
   /// From log forget gates [batch, seq, sets, 1] <= 0 of all keys; the queries are the tokens of
   /// `range` among them. Throws ArgumentError, and changes nothing, for other shapes, for a log
@@ -174,7 +174,58 @@ class CumulativeBias {
         [&](Index t, double sum) { out[t * heads()] += sum; });
   }
 
+  // b = beta (-U_j) + (beta U_i) 1.
+  std::vector<LiftTerm> lift_terms() const override {
+    for (Index b = 0; b < batch() && keys() > 0; ++b) {
+      for (Index h = 0; h < heads(); ++h) {
+        if (sums_.first_seen(b, h, keys() - 1) == 0) continue;
+        detail::fail("bias", "log forget gates that are shut, below -2^60",
+                     "gates that hide no token: a sum of products cannot");
+      }
+    }
+    return {{LiftFactor::head, LiftFactor::path}, {LiftFactor::path, LiftFactor::one}};
+  }
+  bool lift_keys_by_head() const override { return true; }
+  double lift_slope(Index /*term*/, Index head) const override {
+    return slopes_[static_cast<std::size_t>(head)];
+  }
+  void lift_factors(const LiftSlice& where, double* out) const override {
+    const double slope = lift_slope(0, where.head);
+    for_each_lifted(where, [&](Index t, Index /*token*/, double sum) {
+      out[2 * t] = where.side == LiftSide::query ? slope : -sum;
+      out[2 * t + 1] = where.side == LiftSide::query ? slope * sum : 1;
+    });
+  }
+  /// The centre has no gradient: that of the queries and that of the keys cancel.
+  void lift_factors_vjp(const LiftSlice& where, const double* d,
+                        const BiasGradients& gradients) const override {
+    const bool query = where.side == LiftSide::query;
+    const double slope = lift_slope(0, where.head);
+    double d_slope = 0;
+    for_each_lifted(where, [&](Index t, Index token, double sum) {
+      if (query) d_slope += d[2 * t] + d[2 * t + 1] * sum;
+      if (gradients.path.empty()) return;
+      gradients.path[static_cast<std::size_t>(token)] += query ? slope * d[2 * t + 1] : -d[2 * t];
+    });
+    if (!gradients.slopes.empty())
+      gradients.slopes[static_cast<std::size_t>(where.head)] += d_slope;
+  }
+
  private:
+  /// Visits the tokens of a side with U - centre.
+  template <class Visit>
+  void for_each_lifted(const LiftSlice& where, Visit&& visit) const {
+    const bool query = where.side == LiftSide::query;
+    CompensatedSum centre;
+    if (where.centred && keys() > 0) {
+      centre.high = sums_.at(where.batch, where.head, keys() - 1).high / 2;
+    }
+    const Index first = query ? range_.start : 0, count = query ? range_.count : keys();
+    for (Index t = 0; t < count; ++t) {
+      visit(t, first + t, difference(sums_.at(where.batch, where.head, first + t), centre));
+    }
+  }
+
   /// One row of a tile: columns [begin, end) are seen, those before are behind a shut gate, those
   /// from `end` on after the query. high and low (null where it is not needed) begin at `begin`.
   struct Row {

@@ -13,6 +13,7 @@
 #include "grape/encoder/bias_action.hpp"
 #include "grape/encoder/detail/linear_row.hpp"
 #include "grape/encoder/detail/position_list.hpp"
+#include "grape/encoder/lift_source.hpp"
 #include "grape/generator/unipotent.hpp"
 #include "grape/path/linear.hpp"
 
@@ -25,7 +26,7 @@ namespace grape::inline v0 {
 /// and after that what Future says. Position differences are taken in integers, so that far
 /// positions lose nothing; one entry has one rounding of the difference and one of the product.
 template <Accumulator A>
-class LinearBias {
+class LinearBias : public LiftSource {
  public:
   /// Throws ArgumentError for positions on several axes or real ones, for batches that differ
   /// (unless one of them is 1), and for positions of 2^62 and more in magnitude.
@@ -139,7 +140,47 @@ class LinearBias {
     gradients.slopes[static_cast<std::size_t>(where.head)] += sum;
   }
 
+  // b = beta p_j + (-beta p_i) 1: slopes stay with the queries, so that keys of any heads do.
+  std::vector<LiftTerm> lift_terms() const override {
+    if (future_ == Future::symmetric) {
+      detail::fail("bias", "Future::symmetric", "a causal bias: |i - j| is no sum of products");
+    }
+    return {{LiftFactor::head, LiftFactor::path}, {LiftFactor::path, LiftFactor::one}};
+  }
+  bool lift_keys_by_head() const override { return false; }
+  double lift_slope(Index /*term*/, Index head) const override {
+    return static_cast<double>(slope(head));
+  }
+  void lift_factors(const LiftSlice& where, double* out) const override {
+    const double slope = lift_slope(0, where.head);
+    for_each_lifted(where, [&](Index t, double position) {
+      out[2 * t] = where.side == LiftSide::query ? slope : position;
+      out[2 * t + 1] = where.side == LiftSide::query ? -slope * position : 1;
+    });
+  }
+  void lift_factors_vjp(const LiftSlice& where, const double* d,
+                        const BiasGradients& gradients) const override {
+    if (gradients.slopes.empty() || where.side == LiftSide::key) return;
+    double sum = 0;
+    for_each_lifted(where, [&](Index t, double p) { sum += d[2 * t] - d[2 * t + 1] * p; });
+    gradients.slopes[static_cast<std::size_t>(where.head)] += sum;
+  }
+
  private:
+  /// Visits the tokens of a side with their positions, subtracted from the centre in integers.
+  template <class Visit>
+  void for_each_lifted(const LiftSlice& where, Visit&& visit) const {
+    std::int64_t centre = 0;
+    if (where.centred && keys() > 0) {
+      const auto [low, high] = keys_.bounds(where.batch, 0, keys());
+      centre = low + (high - low) / 2;
+    }
+    const List& list = where.side == LiftSide::query ? queries_ : keys_;
+    for (Index t = 0; t < list.seq(); ++t) {
+      visit(t, static_cast<double>(list.at(where.batch, t) - centre));
+    }
+  }
+
   using List = detail::PositionList;
   static constexpr A kHidden = -std::numeric_limits<A>::infinity();
 
