@@ -6,6 +6,7 @@
 #include "grape/encoder/contextual_rotation.hpp"
 #include "grape/encoder/cumulative_bias.hpp"
 #include "grape/encoder/encoder.hpp"
+#include "grape/encoder/gated_encoder.hpp"
 #include "grape/encoder/linear_bias.hpp"
 #include "grape/encoder/path_integral_bias.hpp"
 #include "grape/generator/canonical_planes.hpp"
@@ -25,6 +26,7 @@ namespace grape::inline v0 {
 // | ContextualRoPE | the same            | cumulative, exclusive      | section 3, GRAPE-M-ctx |
 // | AxialRoPE | the same                 | a coordinate an axis       | appendix G            |
 // | ALiBi  | rank-1 nilpotent, gl(d + 2)  | linear                     | section 4, eq. (4.7)  |
+// | GatedALiBi | rank-1 nilpotent, gl(d + 2) | linear, gated by content | section 4, eq. (4.6) |
 // | FoX    | rank-1 nilpotent, gl(d + 2)  | cumulative, of log gates   | appendix C            |
 // | PathIntegral | rank-1 nilpotent, gl(d + 2) | path integral of edges   | section 5, GRAPE-AP   |
 
@@ -56,5 +58,10 @@ using FoX = Encoder<UnipotentGenerator<Scalar>, CumulativePath>;
 /// 1, width] of the tokens. ap(num_heads, PathIntegralPath<>::authors()) is the authors' variant.
 template <Element Scalar, EdgeLink Link = LogSigmoidLink>
 using PathIntegral = Encoder<UnipotentGenerator<Scalar>, PathIntegralPath<Link>>;
+
+/// ALiBi whose slopes are gated by content, GRAPE-A-Q, -K and -QK: slopes (ones for equation 4.6)
+/// and a GatedPath<gate>; see GateParameters.
+template <Element Scalar, Gate gate>
+using GatedALiBi = Encoder<UnipotentGenerator<Scalar>, GatedPath<gate>>;
 
 }  // namespace grape::inline v0
