@@ -3,9 +3,14 @@
 
 #include <algorithm>
 #include <concepts>
+#include <cstddef>
+#include <span>
+#include <string_view>
 #include <type_traits>
 
+#include "grape/apply/bias.hpp"
 #include "grape/apply/rotation.hpp"
+#include "grape/attention/detail/backward.hpp"
 #include "grape/attention/detail/check.hpp"
 #include "grape/attention/detail/forward.hpp"
 #include "grape/attention/options.hpp"
@@ -110,6 +115,154 @@ void attend(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<T> out
       detail::attend_forward(turned_queries, packed, out, plan, executor);
     });
   });
+}
+
+/// The tensors of a call of attend(), as attend_vjp takes them.
+template <Element T>
+struct AttendTensors {
+  TensorView<const T> q, k, v, out;
+};
+
+/// Where attend_vjp writes. The gradients of q, k and v are overwritten; the others are added to,
+/// in double, and an empty span is not wanted.
+template <Element T>
+struct AttendGradients {
+  TensorView<T> q, k, v;
+  /// Of options.bias, see BiasGradients (without `path`).
+  BiasGradients bias{};
+  /// Of the frequencies of options.rotation, see apply_rotation_frequency_vjp; from the keys too
+  /// where it rotates both.
+  std::span<double> frequencies{};
+  /// Of the frequencies of options.key_rotation.
+  std::span<double> key_frequencies{};
+};
+
+namespace detail {
+
+template <class T>
+void check_gradient_tensors(const AttendTensors<T>& forward, const TensorView<const T>& d_out,
+                            const AttendGradients<T>& d) {
+  check_same_shape(d_out, forward.out, "d_out");
+  check_same_shape(d.q, forward.q, "gradients.q");
+  check_same_shape(d.k, forward.k, "gradients.k");
+  check_same_shape(d.v, forward.v, "gradients.v");
+  const auto check_alone = [&](const TensorView<T>& x, std::string_view name) {
+    for (const auto* other : {&forward.q, &forward.k, &forward.v, &forward.out, &d_out}) {
+      if (share_elements(*other, x)) {
+        fail(name, "a view that shares elements with an input", "memory of its own");
+      }
+    }
+  };
+  check_alone(d.q, "gradients.q");
+  check_alone(d.k, "gradients.k");
+  check_alone(d.v, "gradients.v");
+  if (share_elements(d.q, d.k)) fail("gradients.k", "elements of gradients.q", "its own memory");
+  if (share_elements(d.q, d.v) || share_elements(d.k, d.v)) {
+    fail("gradients.v", "elements of another gradient", "its own memory");
+  }
+}
+
+template <class A>
+void check_frequency_gradient(std::string_view name, std::span<double> gradient,
+                              const RotationAction<A>* action) {
+  if (gradient.empty()) return;
+  if (action == nullptr) fail(name, "a gradient without its rotation", "an empty span");
+  const Index wanted = action->sets() * action->planes();
+  if (static_cast<Index>(gradient.size()) != wanted) {
+    fail(name, text(gradient.size(), " entries"), text(wanted, " (sets x planes of the action)"));
+  }
+}
+
+/// From the gradient of a rotated copy, in place, to those of the frequencies and of x.
+template <class A, class T, class E>
+void finish_rotation(const RotationAction<A>& action, const TensorView<const A>& rotated,
+                     const TensorView<A>& d_rotated, std::span<double> d_frequencies,
+                     const TensorView<T>& d_x, const E& executor) {
+  if (!d_frequencies.empty()) {
+    apply_rotation_frequency_vjp(action, rotated, d_rotated, d_frequencies, executor);
+  }
+  apply_rotation_vjp(action, d_rotated, d_rotated, executor);
+  for (Index b = 0; b < d_x.batch(); ++b) {
+    for (Index t = 0; t < d_x.seq(); ++t) {
+      for (Index h = 0; h < d_x.heads(); ++h) {
+        store(&d_rotated(b, t, h, 0), d_x.stride(3), d_x.dim(), &d_x(b, t, h, 0));
+      }
+    }
+  }
+}
+
+/// Calls use(x, d_x), or use(rotated copy, its gradient) and then takes that gradient back to d_x.
+template <class A, class T, class E, class Use>
+void with_rotated_vjp(const RotationAction<A>* action, const TensorView<const T>& x,
+                      const TensorView<T>& d_x, std::span<double> d_frequencies, const E& executor,
+                      Use&& use) {
+  if (action == nullptr) return use(x, d_x);
+  const RotatedCopy<A> rotated(*action, x, executor);
+  LineVector<A> memory(static_cast<std::size_t>(x.size()));
+  const TensorView<A> d_rotated = blhd(memory.data(), x.batch(), x.seq(), x.heads(), x.dim());
+  use(rotated.view(), d_rotated);
+  finish_rotation(*action, rotated.view(), d_rotated, d_frequencies, d_x, executor);
+}
+
+}  // namespace detail
+
+/// The gradients of attend(): from d_out, the gradient of its output, to those of q, k and v and of
+/// whatever else `gradients` names.
+///
+///   attend_vjp({q, k, v, out}, d_out, {.q = d_q, .k = d_k, .v = d_v}, options);
+///
+/// `options` are those of the forward call, with the log_sum that it wrote. Scores are computed
+/// again, a tile at a time: memory is O(batch * seq * heads * dim). Results are the same bits on
+/// any executor; it gets a task for each batch entry and key head (a bias's gradients may join key
+/// heads that share parameters).
+///
+/// Throws ArgumentError, before anything is written, for shapes and options that do not fit, where
+/// log_sum is missing, where a gradient shares an element with another tensor, and where a gradient
+/// is asked for that the bias or rotation has not.
+template <Element D, Executor E = Serial>
+void attend_vjp(const std::type_identity_t<AttendTensors<std::remove_const_t<D>>>& forward,
+                TensorView<D> d_out,
+                const std::type_identity_t<AttendGradients<std::remove_const_t<D>>>& gradients,
+                const std::type_identity_t<AttendOptions<accumulation_t<D>>>& options,
+                const E& executor = {}) {
+  using T = std::remove_const_t<D>;
+  using A = accumulation_t<T>;
+  const auto& [q, k, v, out] = forward;
+  const TensorView<const T> d_output(d_out);
+  detail::check_attention_shapes(q, k, v);
+  detail::check_output_shape(out, q, v.dim(), "out");
+  detail::check_gradient_tensors(forward, d_output, gradients);
+  const detail::AttentionPlan<A> plan =
+      detail::plan_attention(q, k.seq(), k.heads(), v.dim(), options);
+  const detail::Rotations<A> rotations = detail::plan_rotations(q, k, options);
+  if (plan.log_sum.empty() && q.batch() * q.heads() * q.seq() != 0) {
+    detail::fail("log_sum", "none", "what attend() wrote: the logarithms of the rows' sums");
+  }
+  const BiasGradients& of_bias = gradients.bias;
+  const bool bias_wanted = !of_bias.slopes.empty() || !of_bias.log_forget.empty() ||
+                           !of_bias.query_gates.empty() || !of_bias.key_gates.empty() ||
+                           !of_bias.features.empty();
+  if (bias_wanted && plan.bias == nullptr) {
+    detail::fail("gradients.bias", "gradients without a bias", "empty spans");
+  }
+  if (plan.bias != nullptr) detail::check_gradients(*plan.bias, of_bias);
+  detail::check_frequency_gradient("gradients.frequencies", gradients.frequencies,
+                                   options.rotation);
+  detail::check_frequency_gradient("gradients.key_frequencies", gradients.key_frequencies,
+                                   options.key_rotation);
+
+  const std::span<double> of_keys =
+      options.key_rotation != nullptr ? gradients.key_frequencies : gradients.frequencies;
+  detail::with_rotated_vjp(
+      rotations.keys, k, gradients.k, of_keys, executor, [&](const auto& keys, const auto& d_keys) {
+        detail::with_rotated_vjp(rotations.queries, q, gradients.q, gradients.frequencies, executor,
+                                 [&](const auto& queries, const auto& d_queries) {
+                                   detail::attend_backward(
+                                       detail::BackwardTensors{queries, keys, v, out, d_output,
+                                                               d_queries, d_keys, gradients.v},
+                                       plan, bias_wanted ? &of_bias : nullptr, executor);
+                                 });
+      });
 }
 
 }  // namespace grape::inline v0

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Attention against Eigen's own two matrix products of the same size, Q K^T and P V, which is what
+// any implementation must do at least. Rates count the causal half of the work for attention, all
+// of it for the products.
+
+#include <Eigen/Dense>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <grape/grape.hpp>
+#include <string>
+#include <vector>
+
+#include "support/ratio.hpp"
+
+namespace {
+
+using grape::AttendOptions;
+using grape::Index;
+using grape::Positions;
+using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+constexpr Index kHeads = 8, kDim = 64;
+
+/// Queries, keys, values, output and their gradients [1, seq, heads, dim].
+struct Tensors {
+  Index seq;
+  std::vector<bench::Buffer<float>> memory;
+  std::vector<float> log_sum;
+
+  explicit Tensors(Index seq_) : seq(seq_), log_sum(static_cast<std::size_t>(kHeads * seq_)) {
+    for (int i = 0; i < 8; ++i) {
+      bench::Buffer<float> x(static_cast<std::size_t>(seq * kHeads * kDim));
+      for (std::size_t n = 0; n < x.size(); ++n) {
+        x[n] = std::sin(static_cast<float>(n % 7919) * (1.0f + static_cast<float>(i)));
+      }
+      memory.push_back(std::move(x));
+    }
+  }
+  grape::TensorView<float> operator[](std::size_t i) {
+    return grape::blhd(memory[i].data(), 1, seq, kHeads, kDim);
+  }
+};
+
+/// A line of the table: the rate of the products over all of `flops`, that of attention, the ratio.
+bool line(const std::string& name, const bench::Ratio& r, double product_flops, double flops,
+          double bound) {
+  const double products = product_flops / r.baseline * 1e-9, rate = flops / r.work * 1e-9;
+  const double ratio = flops / product_flops / r.ratio;
+  const bool ok = ratio >= bound;
+  std::printf("| %-34s | %8.1f | %8.1f | %9.2f | %5.2f | >= %4.2f | %s |\n", name.c_str(), products,
+              rate, r.work * 1e3, ratio, bound, ok ? "ok" : "MISSED");
+  std::fflush(stdout);
+  return ok;
+}
+
+/// Eigen's two products for one head.
+class Products {
+ public:
+  explicit Products(Index seq)
+      : q_(Matrix::Random(seq, kDim)),
+        k_(Matrix::Random(seq, kDim)),
+        v_(Matrix::Random(seq, kDim)),
+        scores_(seq, seq),
+        out_(seq, kDim) {}
+  void operator()() {
+    scores_.noalias() = q_ * k_.transpose();
+    out_.noalias() = scores_ * v_;
+  }
+  double flops() const { return 4.0 * static_cast<double>(scores_.size()) * kDim; }
+
+ private:
+  Matrix q_, k_, v_, scores_, out_;
+};
+
+/// An encoding of the table: its options and, where it has some, its bias's gradients.
+struct Encoding {
+  std::string name;
+  AttendOptions<float> options;
+  double forward_bound;
+  grape::BiasGradients gradients{};
+};
+
+bool prefill(Index seq) {
+  if (bench::smoke()) seq = 128;
+  Tensors x(seq);
+  Products products(seq);
+  const auto positions = Positions::range(0, seq);
+  const auto alibi = grape::ALiBi<float>(kHeads).at(positions, positions);
+  std::vector<float> gates(static_cast<std::size_t>(seq * kHeads));
+  for (std::size_t i = 0; i < gates.size(); ++i) gates[i] = -0.001f * static_cast<float>(i % 13);
+  const auto fox = grape::FoX<float>(kHeads).at(grape::blh(gates.data(), 1, seq, kHeads));
+  const auto rope = grape::RoPE<float>(grape::spectrum::log_uniform(kDim, 10000.0)).at(positions);
+  std::vector<double> d_gates(gates.size());
+  const std::vector<Encoding> encodings{
+      {"no encoding", {.causal = true}, 0.55},
+      {"ALiBi", {.bias = &alibi, .causal = true}, 0.55},
+      {"FoX", {.bias = &fox, .causal = true}, 0.45, {.log_forget = d_gates}},
+      {"RoPE", {.rotation = &rope, .causal = true}, 0.45},
+      {"RoPE and FoX",
+       {.rotation = &rope, .bias = &fox, .causal = true},
+       0.45,
+       {.log_forget = d_gates}}};
+  std::printf("\nCausal attention, %td heads, seq %td, head_dim %td, float (%s, one thread)\n\n",
+              kHeads, seq, kDim, bench::machine().c_str());
+  std::printf("| %-34s | products | attend   | attend ms | ratio | bound   |    |\n", "GFLOP/s");
+  std::printf("|%s|---------:|---------:|----------:|------:|---------|----|\n",
+              std::string(36, '-').c_str());
+  bool ok = true;
+  const double half = 2.0 * static_cast<double>(kHeads * seq * (seq + 1) * kDim);
+  for (const Encoding& e : encodings) {
+    const auto forward = bench::compare(
+        [&] { products(); }, [&] { grape::attend(x[0], x[1], x[2], x[3], e.options); }, 9, 5e-3);
+    ok &= line(e.name, forward, products.flops(), half, e.forward_bound);
+  }
+  for (Encoding e : encodings) {
+    e.options.log_sum = x.log_sum;
+    grape::attend(x[0], x[1], x[2], x[3], e.options);
+    const auto backward = bench::compare(
+        [&] { products(); },
+        [&] {
+          grape::attend_vjp({x[0], x[1], x[2], x[3]}, x[4],
+                            {.q = x[5], .k = x[6], .v = x[7], .bias = e.gradients}, e.options);
+        },
+        9, 5e-3);
+    ok &= line("backward, " + e.name, backward, products.flops(), 2.5 * half, 0.35);
+  }
+  return ok;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--smoke") == 0) bench::smoke() = true;
+  }
+  const bool ok = prefill(2048);
+  std::printf("\n%s\n", ok ? "every bound holds" : "a bound was missed");
+  return 0;
+}

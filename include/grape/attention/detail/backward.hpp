@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+#include <vector>
+
+#include "grape/attention/detail/forward.hpp"
+#include "grape/attention/detail/online_softmax.hpp"
+#include "grape/attention/detail/product.hpp"
+#include "grape/attention/detail/tile.hpp"
+#include "grape/core/config.hpp"
+#include "grape/core/detail/aligned.hpp"
+#include "grape/core/executor.hpp"
+#include "grape/core/view.hpp"
+#include "grape/encoder/bias_action.hpp"
+#include "grape/encoder/heads.hpp"
+
+namespace grape::inline v0 {
+namespace detail {
+
+inline namespace GRAPE_ISA {
+
+/// d[c] = p[c] (d[c] - mean): from the gradient of the weights p to that of the scores.
+template <class A>
+void softmax_row_vjp(const A* GRAPE_RESTRICT p, A mean, Index columns, A* GRAPE_RESTRICT d) {
+  for (Index c = 0; c < columns; ++c) d[c] = p[c] * (d[c] - mean);
+}
+
+}  // namespace GRAPE_ISA
+
+/// The keys and values of one key head, packed for the backward products, and their gradients:
+/// tile by tile, [dim, kKeys] and [kKeys, columns], as many as cover the keys.
+template <class A>
+class KeyHead {
+ public:
+  KeyHead(Index keys, Index dim, Index value_dim)
+      : tiles_((keys + kKeys - 1) / kKeys),
+        dim_(dim),
+        columns_(round_to_lanes<A>(dim)),
+        value_dim_(value_dim),
+        value_columns_(round_to_lanes<A>(value_dim)),
+        memory_(static_cast<std::size_t>(tiles_ * kKeys *
+                                             (dim + value_dim + 2 * columns_ + value_columns_) +
+                                         std::max(dim, value_dim))) {}
+
+  template <class K, class T>
+  void load(const TensorView<const K>& k, const TensorView<const T>& v, Index b, Index h,
+            Index length) {
+    std::fill(d_keys(0), memory_.data() + memory_.size(), A(0));
+    A* row = memory_.data() + memory_.size() - std::max(dim_, value_dim_);
+    for (Index key = 0; key < length; key += kKeys) {
+      const Index count = std::min(kKeys, length - key);
+      pack_transposed(k, b, h, key, count, turned_keys(key), row);
+      pack_transposed(v, b, h, key, count, turned_values(key), row);
+      pack_rows(k, b, h, key, count, A(1), keys(key), columns_);
+      std::fill_n(keys(key) + count * columns_, (kKeys - count) * columns_, A(0));
+    }
+  }
+
+  template <class K, class T>
+  void store_gradients(const TensorView<K>& d_k, const TensorView<T>& d_v, Index b, Index h) {
+    for (Index t = 0; t < d_k.seq(); ++t) {
+      store(d_keys(t), d_k.stride(3), dim_, &d_k(b, t, h, 0));
+      store(d_values(t), d_v.stride(3), value_dim_, &d_v(b, t, h, 0));
+    }
+  }
+
+  Index columns() const { return columns_; }
+  Index value_columns() const { return value_columns_; }
+  // Tiles that start at a key; d_keys and d_values may start at any.
+  A* turned_keys(Index key) { return memory_.data() + key * dim_; }
+  A* turned_values(Index key) { return turned_keys(tiles_ * kKeys) + key * value_dim_; }
+  A* keys(Index key) { return turned_values(tiles_ * kKeys) + key * columns_; }
+  A* d_keys(Index key) { return keys(tiles_ * kKeys) + key * columns_; }
+  A* d_values(Index key) { return d_keys(tiles_ * kKeys) + key * value_columns_; }
+
+ private:
+  Index tiles_, dim_, columns_, value_dim_, value_columns_;
+  LineVector<A> memory_;
+};
+
+/// What a run of queries needs on the way back: scaled queries, output gradients, their products
+/// with the output, and a tile of weights and one of score gradients.
+template <class A>
+class BackwardRun {
+ public:
+  BackwardRun(Index columns, Index value_columns)
+      : columns_(columns),
+        value_columns_(value_columns),
+        memory_(
+            static_cast<std::size_t>(kQueries * (2 * columns + 2 * value_columns + 2 * kKeys))) {}
+
+  template <class Q, class T>
+  void start(const TensorView<const Q>& q, const TensorView<const T>& out,
+             const TensorView<const T>& d_out, const AttentionPlan<A>& plan, Index b, Index h,
+             Index first, Index rows) {
+    batch_ = b;
+    head_ = h;
+    first_ = first;
+    rows_ = rows;
+    pack_rows(q, b, h, first, rows, plan.scale, queries(), columns_);
+    pack_rows(d_out, b, h, first, rows, A(1), d_output(), value_columns_);
+    pack_rows(out, b, h, first, rows, A(1), output(), value_columns_);
+    std::fill_n(d_queries(), rows * columns_, A(0));
+    std::fill_n(carry_, rows, 0.0);
+    std::fill_n(before_, rows, 0.0);
+    const A* log_sum = plan.log_sum.data() + (b * q.heads() + h) * q.seq() + first;
+    for (Index r = 0; r < rows; ++r) {
+      // sum_j p_j <d_out, v_j>, what all scores of the row share.
+      double mean = 0;
+      for (Index d = 0; d < out.dim(); ++d) {
+        mean += static_cast<double>(d_output()[r * value_columns_ + d]) *
+                static_cast<double>(output()[r * value_columns_ + d]);
+      }
+      mean_[r] = static_cast<A>(mean);
+      base_[r] = is_minus_infinity(log_sum[r]) ? A(0) : log_sum[r];
+    }
+  }
+
+  void carry_bias(const AttentionPlan<A>& plan, Index heads, Index key, Index count) {
+    plan.bias->add_tile(bias_tile(*plan.bias, batch_, head_, heads, first_, rows_, key, count),
+                        weights(), kKeys, carry_);
+  }
+
+  /// Keys [key, key + count): the weights again, then every gradient that they take part in.
+  void take(const AttentionPlan<A>& plan, const Visibility& visible, Index heads, KeyHead<A>& k,
+            Index key, Index count, Index dim, const BiasGradients* gradients) {
+    const Index columns = round_to_lanes<A>(count);
+    multiply<Start::zero>(Factor<A>{queries(), columns_, 1}, k.turned_keys(key), kKeys, weights(),
+                          kKeys, rows_, dim, columns);
+    if (plan.bias != nullptr) carry_bias(plan, heads, key, count);
+    mask_tile(visible, first_, rows_, key, columns, weights());
+    multiply<Start::zero>(Factor<A>{d_output(), value_columns_, 1}, k.turned_values(key), kKeys,
+                          d_scores(), kKeys, rows_, plan.value_dim, columns);
+    for (Index r = 0; r < rows_; ++r) {
+      exp_row(weights() + r * kKeys, columns, base_[r]);
+      softmax_row_vjp(weights() + r * kKeys, mean_[r], columns, d_scores() + r * kKeys);
+    }
+    if (gradients != nullptr) bias_vjp(plan, heads, key, count, *gradients);
+    multiply<Start::add>(Factor<A>{d_scores(), kKeys, 1}, k.keys(key), columns_, d_queries(),
+                         columns_, rows_, count, columns_);
+    multiply<Start::add>(Factor<A>{d_scores(), 1, kKeys}, queries(), columns_, k.d_keys(key),
+                         columns_, count, rows_, columns_);
+    multiply<Start::add>(Factor<A>{weights(), 1, kKeys}, d_output(), value_columns_,
+                         k.d_values(key), value_columns_, count, rows_, value_columns_);
+  }
+
+  template <class Q>
+  void finish(const TensorView<Q>& d_q, const AttentionPlan<A>& plan) {
+    for (Index r = 0; r < rows_; ++r) {
+      A* row = d_queries() + r * columns_;
+      for (Index d = 0; d < columns_; ++d) row[d] *= plan.scale;
+      store(row, d_q.stride(3), d_q.dim(), &d_q(batch_, first_ + r, head_, 0));
+    }
+  }
+
+ private:
+  void bias_vjp(const AttentionPlan<A>& plan, Index heads, Index key, Index count,
+                const BiasGradients& gradients) {
+    for (Index r = 0; r < rows_; ++r) {
+      // A row's score gradients add up to 0: what lies before the tile is minus the rest.
+      double sum = 0;
+      for (Index c = 0; c < count; ++c) sum += static_cast<double>(d_scores()[r * kKeys + c]);
+      before_[r] -= sum;
+    }
+    plan.bias->tile_vjp(bias_tile(*plan.bias, batch_, head_, heads, first_, rows_, key, count),
+                        d_scores(), kKeys, before_, gradients);
+  }
+
+  A* queries() { return memory_.data(); }
+  A* d_queries() { return queries() + kQueries * columns_; }
+  A* d_output() { return d_queries() + kQueries * columns_; }
+  A* output() { return d_output() + kQueries * value_columns_; }
+  A* weights() { return output() + kQueries * value_columns_; }
+  A* d_scores() { return weights() + kQueries * kKeys; }
+
+  Index columns_, value_columns_;
+  Index batch_ = 0, head_ = 0, first_ = 0, rows_ = 0;
+  LineVector<A> memory_;
+  double carry_[kQueries], before_[kQueries];
+  A mean_[kQueries], base_[kQueries];
+};
+
+/// A span of gradients for each batch entry where entries share a bias and would write to one: the
+/// copies are added up in the order of the batch.
+class GradientCopies {
+ public:
+  GradientCopies(std::span<double> shared, Index copies, bool needed)
+      : shared_(shared),
+        memory_(needed ? static_cast<std::size_t>(copies) * shared.size() : 0, 0.0) {}
+
+  std::span<double> of(Index copy) {
+    if (memory_.empty()) return shared_;
+    return std::span<double>(memory_).subspan(static_cast<std::size_t>(copy) * shared_.size(),
+                                              shared_.size());
+  }
+  void add_up() {
+    for (std::size_t i = 0; i < memory_.size(); ++i) shared_[i % shared_.size()] += memory_[i];
+  }
+
+ private:
+  std::span<double> shared_;
+  std::vector<double> memory_;
+};
+
+/// BiasGradients of each batch entry.
+class BatchGradients {
+ public:
+  BatchGradients(const BiasGradients& g, Index bias_batch, Index batch)
+      : slopes_(g.slopes, batch, batch > 1),
+        log_forget_(g.log_forget, batch, bias_batch == 1 && batch > 1),
+        query_gates_(g.query_gates, batch, bias_batch == 1 && batch > 1),
+        key_gates_(g.key_gates, batch, bias_batch == 1 && batch > 1),
+        features_(g.features, batch, bias_batch == 1 && batch > 1) {}
+
+  BiasGradients of(Index b) {
+    return {.slopes = slopes_.of(b),
+            .log_forget = log_forget_.of(b),
+            .query_gates = query_gates_.of(b),
+            .key_gates = key_gates_.of(b),
+            .features = features_.of(b)};
+  }
+  void add_up() {
+    slopes_.add_up();
+    log_forget_.add_up();
+    query_gates_.add_up();
+    key_gates_.add_up();
+    features_.add_up();
+  }
+
+ private:
+  GradientCopies slopes_, log_forget_, query_gates_, key_gates_, features_;
+};
+
+/// The tensors of attend_backward; Q and K are the element types of queries and keys, which are
+/// those of rotated copies where there is a rotation.
+template <class Q, class K, class T>
+struct BackwardTensors {
+  TensorView<const Q> q;
+  TensorView<const K> k;
+  TensorView<const T> v, out, d_out;
+  TensorView<Q> d_q;
+  TensorView<K> d_k;
+  TensorView<T> d_v;
+};
+
+/// Gradients of attend_forward, overwritten, and of the bias, added to where `gradients` is not
+/// null. A task serves whole key heads and, for a bias's gradients, whole parameter heads.
+template <class Q, class K, class T, class A, Executor E>
+void attend_backward(const BackwardTensors<Q, K, T>& x, const AttentionPlan<A>& plan,
+                     const BiasGradients* gradients, const E& executor) {
+  const Index heads = x.q.heads(), batch = x.q.batch();
+  const Index sets = gradients != nullptr ? plan.bias->heads() : plan.key_heads;
+  const Index units = std::gcd(plan.key_heads, sets), width = heads / units;
+  BatchGradients of_batch(gradients != nullptr ? *gradients : BiasGradients{},
+                          gradients != nullptr ? plan.bias->batch() : 1, batch);
+  executor.run(batch * units, [&](Index task) {
+    const Index b = task / units, first_head = task % units * width;
+    const Visibility visible = plan.visible(b, x.q.seq());
+    BiasGradients mine = of_batch.of(b);
+    std::vector<double> path(
+        static_cast<std::size_t>(gradients != nullptr ? plan.bias->gradient_sizes().path : 0));
+    mine.path = path;
+    KeyHead<A> k(x.k.seq(), x.k.dim(), x.v.dim());
+    BackwardRun<A> run(k.columns(), k.value_columns());
+    for (Index h = first_head; h < first_head + width; ++h) {
+      const Index group = heads / plan.key_heads, key_head = h / group;
+      if (h % group == 0) k.load(x.k, x.v, b, key_head, visible.length);
+      for (Index first = 0; first < x.q.seq(); first += kQueries) {
+        const Index rows = std::min(kQueries, x.q.seq() - first);
+        run.start(x.q, x.out, x.d_out, plan, b, h, first, rows);
+        const KeyRange range = plan.tiles(visible, first, rows);
+        Index end = range.end;
+        for (Index key; end > range.first; end = key) {
+          key = (end - 1) / kKeys * kKeys;
+          if (key >= visible.length) {
+            run.carry_bias(plan, heads, key, end - key);
+          } else {
+            run.take(plan, visible, heads, k, key, end - key, x.q.dim(),
+                     gradients != nullptr ? &mine : nullptr);
+          }
+        }
+        run.finish(x.d_q, plan);
+      }
+      if (h % group == group - 1) k.store_gradients(x.d_k, x.d_v, b, key_head);
+      if (gradients != nullptr && (h + 1) % (heads / sets) == 0) {
+        plan.bias->finish_vjp(plan.bias->batch() == 1 ? 0 : b, h / (heads / sets), mine);
+        std::fill(path.begin(), path.end(), 0.0);
+      }
+    }
+  });
+  of_batch.add_up();
+}
+
+}  // namespace detail
+}  // namespace grape::inline v0
