@@ -8,6 +8,7 @@
 #include "grape/apply/lift.hpp"
 #include "grape/apply/rotation.hpp"
 #include "grape/attention/attend.hpp"
+#include "grape/attention/cache.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/executor.hpp"
 #include "grape/core/pairing.hpp"

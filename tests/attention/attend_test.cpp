@@ -291,6 +291,45 @@ TYPED_TEST(Attend, SameBitsOnAnyExecutor) {
   }
 }
 
+// Skipping leaves out what it may and no more: a decay of 1 a token hides all but a few tiles, so
+// that keys far away, NaN or not, are not looked at.
+TYPED_TEST(Attend, SkipsTilesWithinTheBound) {
+  using T = TypeParam;
+  using A = grape::accumulation_t<T>;
+  Random random(510);
+  const Index size = 400;
+  const std::vector<double> slopes{1.0, 0.01};
+  const auto positions = Positions::range(0, size);
+  const auto alibi = grape::ALiBi<T>(slopes).at(positions, positions);
+  const std::vector<double> gates = random.uniforms(size * 2, -2, 0);
+  const auto fox = grape::FoX<T>(2).at(grape::blh(gates.data(), 1, size, 2));
+  for (const auto* bias : {&alibi, &fox}) {
+    Problem<T> p({1, size, size, 2, 2, 6, 6}, random);
+    const auto run = [&](double skip_below) {
+      grape::attend(p.q.tensor(), p.k.tensor(), p.v.tensor(), p.out.tensor(),
+                    {.bias = bias, .causal = true, .skip_below = skip_below});
+      return p.out.values();
+    };
+    const std::vector<double> whole = run(0);
+    for (const double bound : {1e-2, 1e-6, 1e-12}) {
+      const std::vector<double> some = run(bound);
+      const double stored = 4 * (Rounding<T>::unit + static_cast<double>(size) * Rounding<A>::unit);
+      for (std::size_t i = 0; i < some.size(); ++i) {
+        ASSERT_NEAR(some[i], whole[i], 2 * static_cast<double>(size) * bound + stored);
+      }
+    }
+    // Head 0 forgets: with NaN in its first 64 keys, late queries see them only where none is
+    // skipped.
+    for (Index j = 0; j < 64; ++j) {
+      p.v.tensor()(0, j, 0, 0) = static_cast<T>(std::numeric_limits<A>::quiet_NaN());
+    }
+    run(0);
+    EXPECT_TRUE(std::isnan(static_cast<double>(static_cast<A>(p.out.tensor()(0, 399, 0, 0)))));
+    run(1e-12);
+    EXPECT_FALSE(std::isnan(static_cast<double>(static_cast<A>(p.out.tensor()(0, 399, 0, 0)))));
+  }
+}
+
 TYPED_TEST(Attend, EmptyTensors) {
   using T = TypeParam;
   Random random(509);
@@ -336,6 +375,7 @@ TEST(AttendErrors, NameWhatDoesNotFit) {
       rejects(call(q, k, k, out, {.query_offsets = far}), "query_offsets[0]", "46", "2^61"));
   EXPECT_TRUE(
       rejects(call(q, k, k, out, {.scale = attention::kInfinity}), "scale", "inf", "finite"));
+  EXPECT_TRUE(rejects(call(q, k, k, out, {.skip_below = 1}), "skip_below", "1", "[0, 1)"));
   std::vector<float> sums(5);
   EXPECT_TRUE(rejects(call(q, k, k, out, {.log_sum = sums}), "log_sum", "5", "64"));
 

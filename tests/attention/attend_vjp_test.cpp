@@ -41,7 +41,8 @@ struct Gradients : Problem<T> {
   template <class E = grape::Serial>
   void run(AttendOptions<A> options, grape::BiasGradients bias = {},
            std::span<double> frequencies = {}, std::span<double> key_frequencies = {},
-           const E& executor = {}) {
+           const E& executor = {}, std::span<double> phases = {},
+           std::span<double> key_phases = {}) {
     options.log_sum = log_sum;
     grape::attend(this->q.tensor(), this->k.tensor(), this->v.tensor(), this->out.tensor(), options,
                   executor);
@@ -52,7 +53,9 @@ struct Gradients : Problem<T> {
                        .v = d_v.tensor(),
                        .bias = bias,
                        .frequencies = frequencies,
-                       .key_frequencies = key_frequencies},
+                       .phases = phases,
+                       .key_frequencies = key_frequencies,
+                       .key_phases = key_phases},
                       options, executor);
   }
 };
@@ -267,8 +270,9 @@ TYPED_TEST(AttendVjp, ForgetGatesAndFrequencies) {
         fox.at(grape::blh(gates.data(), 2, 90, 2), grape::QueryRange{start, queries});
 
     std::vector<double> d_gates(gates.size(), 0.5), d_theta(6, 0.25), d_key_theta(6, 0.25);
+    std::vector<double> d_phase(static_cast<std::size_t>(queries), 0.0), d_key_phase(90, 0.0);
     g.run({.rotation = &at_queries, .key_rotation = &at_keys, .bias = &decay, .causal = true},
-          {.log_forget = d_gates}, d_theta, d_key_theta);
+          {.log_forget = d_gates}, d_theta, d_key_theta, grape::Serial{}, d_phase, d_key_phase);
 
     const auto position_q = [&](Index, Index t) { return static_cast<std::int64_t>(start + t); };
     const auto position_k = [](Index, Index t) { return static_cast<std::int64_t>(t); };
@@ -298,6 +302,22 @@ TYPED_TEST(AttendVjp, ForgetGatesAndFrequencies) {
         doubles(reference::frequency_gradient(planes, g.k.shape(), g.k.values(), w.k, position_k));
     for (double& x : want) x += 0.25;
     EXPECT_TRUE(near<T>(d_key_theta, want, bound * 90 * 90 * 2));
+    // Euler: angles are n theta, so that n d/dn and theta d/dtheta are one.
+    const auto by_position = [](const std::vector<double>& d, Index first) {
+      double sum = 0;
+      for (std::size_t t = 0; t < d.size(); ++t) {
+        sum += (static_cast<double>(first) + static_cast<double>(t)) * d[t];
+      }
+      return sum;
+    };
+    const auto by_frequency = [&](const std::vector<double>& d) {
+      double sum = 0;
+      for (std::size_t m = 0; m < d.size(); ++m) sum += planes.theta[m] * (d[m] - 0.25);
+      return sum;
+    };
+    EXPECT_NEAR(by_position(d_phase, start), by_frequency(d_theta), 1e-9);
+    EXPECT_NEAR(by_position(d_key_phase, 0), by_frequency(d_key_theta), 1e-9);
+    EXPECT_GT(std::fabs(by_frequency(d_key_theta)), 1e-6);
     std::vector<double> want_gates(gates.size(), 0.5);
     std::size_t n = 0;
     for (Index b = 0; b < 2; ++b) {
@@ -398,9 +418,9 @@ TEST(AttendVjpErrors, NameWhatDoesNotFit) {
   EXPECT_TRUE(
       rejects(call(ok, {d.q, d.k, d.v, {}, some}, {.rotation = &turned, .log_sum = g.log_sum}),
               "gradients.frequencies", "3", "2"));
-  EXPECT_TRUE(
-      rejects(call(ok, {d.q, d.k, d.v, {}, {}, some}, {.rotation = &turned, .log_sum = g.log_sum}),
-              "gradients.key_frequencies", "without", "empty"));
+  EXPECT_TRUE(rejects(
+      call(ok, {d.q, d.k, d.v, {}, {}, {}, some}, {.rotation = &turned, .log_sum = g.log_sum}),
+      "gradients.key_frequencies", "without", "empty"));
   EXPECT_TRUE(same_bits(before, g.d_q.memory()));
 }
 

@@ -82,7 +82,8 @@ class GoldenAttention {
   double bound() const { return bound_; }
 
   void expect(const grape::RotationAction<double>* rotation, const grape::BiasAction<double>* bias,
-              std::vector<double>* d_gates = nullptr) const {
+              std::vector<double>* d_gates = nullptr,
+              std::vector<double>* d_features = nullptr) const {
     const std::vector<double> q0 = c_.inputs("q").data, k0 = c_.inputs("k").data;
     std::vector<double> q = q_norm_ ? q_norm_->apply(q0) : q0;
     std::vector<double> k = k_norm_ ? k_norm_->apply(k0) : k0;
@@ -98,6 +99,7 @@ class GoldenAttention {
     expect_near("out", out, c_.outputs(more_ ? "y" : "out").data);
     grape::BiasGradients of_bias;
     if (d_gates != nullptr) of_bias.log_forget = *d_gates;
+    if (d_features != nullptr) of_bias.features = *d_features;
     grape::attend_vjp({view(q), view(k), view(v), view(out)}, view(w),
                       {.q = view(d_q), .k = view(d_k), .v = view(d_v), .bias = of_bias}, options);
     expect_near("v", d_v, c_.gradients("v").data);
@@ -190,6 +192,27 @@ TEST(GoldenAttentionOf, RoPEAndRoPEWithFoX) {
       } else {
         a.expect(&rotation, nullptr);
       }
+    }
+  }
+}
+
+TEST(GoldenAttentionOf, PathIntegrals) {
+  for (const char* family : {"attention_path_integral", "attention_grape_ap"}) {
+    for (const std::string& name : golden::families(family)) {
+      SCOPED_TRACE(name);
+      const GoldenAttention a(name);
+      const golden::Array p = a.file().inputs("p");
+      const bool authors = std::string(family) == "attention_grape_ap";
+      const grape::PathIntegralPath<> path{
+          authors ? grape::ProbeConvention::authors : grape::ProbeConvention::paper,
+          grape::Pairing::half_split, std::numeric_limits<double>::epsilon()};
+      const grape::PathIntegral<double> ap(
+          grape::UnipotentGenerator<double>(a.file().inputs("slopes").data), path);
+      const auto bias =
+          ap.at(grape::blhd(p.data.data(), p.shape[0], p.shape[1], p.shape[2], p.shape[3]));
+      std::vector<double> d_features(p.data.size(), 0.0);
+      a.expect(nullptr, &bias, nullptr, &d_features);
+      a.expect_near("p", d_features, a.file().gradients("p").data);
     }
   }
 }

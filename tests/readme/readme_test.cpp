@@ -108,4 +108,63 @@ TEST(Readme, Gradients) {
   EXPECT_DOUBLE_EQ(d_slopes[0], -2.0 * (4 * 1 + 3 * 2 + 2 * 3 + 1 * 4));
 }
 
+TEST(Readme, Attention) {
+  std::vector<float> data(batch * seq * heads * head_dim, 0.5f), out_data(data.size());
+  std::vector<float> d_data(data.size(), 1.0f), d_q_data(data.size()), d_k_data(data.size());
+  std::vector<float> d_v_data(data.size()), log_forget(batch * seq * heads, -0.5f);
+  const auto view = [](std::vector<float>& x, grape::Index h) {
+    return grape::blhd(x.data(), batch, seq, h, head_dim);
+  };
+  const auto q = view(data, heads), k = view(data, key_heads), v = view(data, key_heads);
+  const auto out = view(out_data, heads), d_out = view(d_data, heads), d_q = view(d_q_data, heads);
+  const auto d_k = view(d_k_data, key_heads), d_v = view(d_v_data, key_heads);
+  const grape::RoPE<float> rope(grape::spectrum::log_uniform(head_dim));
+  const auto action = rope.at(grape::Positions::range(0, seq));
+  const grape::FoX<float> fox(heads);
+  const auto decay = fox.at(grape::blh(log_forget.data(), batch, seq, heads));
+  {
+    // [readme]
+    grape::attend(q, k, v, out, {.rotation = &action, .bias = &decay, .causal = true});
+    // [/readme]
+  }
+  EXPECT_FLOAT_EQ(out(1, 4, 3, 7), 0.5f);
+  // [readme]
+  std::vector<float> log_sum(batch * heads * seq);
+  std::vector<double> d_gates(batch * seq * heads), d_theta(head_dim / 2);
+  grape::AttendOptions<float> options{
+      .rotation = &action, .bias = &decay, .causal = true, .log_sum = log_sum};
+  grape::attend(q, k, v, out, options);
+  grape::attend_vjp(
+      {q, k, v, out}, d_out,
+      {.q = d_q, .k = d_k, .v = d_v, .bias = {.log_forget = d_gates}, .frequencies = d_theta},
+      options);
+  // [/readme]
+  EXPECT_GT(d_v(0, 0, 0, 0), 0);
+}
+
+TEST(Readme, Cache) {
+  std::vector<float> data(batch * seq * heads * head_dim, 0.5f), out_data(data.size());
+  const grape::RoPE<float> rope(grape::spectrum::log_uniform(head_dim));
+  const grape::ALiBi<float> alibi(heads);
+  // [readme]
+  grape::KeyValueCache<float> cache(batch, key_heads, head_dim, head_dim);
+  grape::RotationAction<float> turn;
+  grape::BiasAction<float> slope;
+  for (grape::Index t = 0; t < seq; ++t) {
+    auto q1 = grape::blhd(data.data(), batch, 1, heads, head_dim);  // of the new token
+    auto k1 = grape::blhd(data.data(), batch, 1, key_heads, head_dim), v1 = k1;
+    auto out1 = grape::blhd(out_data.data(), batch, 1, heads, head_dim);
+    rope.at(grape::Positions::range(t, 1), turn);
+    alibi.append(grape::Positions::range(t, 1), slope);
+    cache.append(k1, v1, &turn);
+    grape::attend(q1, cache, out1, {.rotation = &turn, .bias = &slope});
+  }
+  auto draft = cache;       // shares what it holds, until one of the two writes
+  draft.truncate(seq - 2);  // and this leaves `cache` as it was
+  // [/readme]
+  EXPECT_EQ(cache.size(), seq);
+  EXPECT_EQ(draft.size(), seq - 2);
+  EXPECT_FLOAT_EQ(out_data[0], 0.5f);
+}
+
 }  // namespace

@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -133,8 +134,10 @@ struct AttendGradients {
   /// Of the frequencies of options.rotation, see apply_rotation_frequency_vjp; from the keys too
   /// where it rotates both.
   std::span<double> frequencies{};
-  /// Of the frequencies of options.key_rotation.
-  std::span<double> key_frequencies{};
+  /// What options.rotation turns by at each token, see apply_rotation_phase_vjp.
+  std::span<double> phases{};
+  /// The same of options.key_rotation.
+  std::span<double> key_frequencies{}, key_phases{};
 };
 
 namespace detail {
@@ -162,24 +165,38 @@ void check_gradient_tensors(const AttendTensors<T>& forward, const TensorView<co
   }
 }
 
+/// Gradients of a rotation's parameters.
+struct RotationGradients {
+  std::span<double> frequencies, phases;
+};
+
 template <class A>
-void check_frequency_gradient(std::string_view name, std::span<double> gradient,
+void check_rotation_gradients(std::string_view prefix, const RotationGradients& d,
                               const RotationAction<A>* action) {
-  if (gradient.empty()) return;
-  if (action == nullptr) fail(name, "a gradient without its rotation", "an empty span");
-  const Index wanted = action->sets() * action->planes();
-  if (static_cast<Index>(gradient.size()) != wanted) {
-    fail(name, text(gradient.size(), " entries"), text(wanted, " (sets x planes of the action)"));
-  }
+  const auto check = [&](std::string_view name, std::span<double> got, auto wanted) {
+    if (got.empty()) return;
+    const std::string argument = text("gradients.", prefix, name);
+    if (action == nullptr) fail(argument, "a gradient without its rotation", "an empty span");
+    if (static_cast<Index>(got.size()) != wanted(*action)) {
+      fail(argument, text(got.size(), " entries"), text(wanted(*action), " entries"));
+    }
+  };
+  check("frequencies", d.frequencies,
+        [](const RotationAction<A>& a) { return a.frequency_sets() * a.planes(); });
+  check("phases", d.phases,
+        [](const RotationAction<A>& a) { return a.batch() * a.seq() * a.channels(); });
 }
 
 /// From the gradient of a rotated copy, in place, to those of the frequencies and of x.
 template <class A, class T, class E>
 void finish_rotation(const RotationAction<A>& action, const TensorView<const A>& rotated,
-                     const TensorView<A>& d_rotated, std::span<double> d_frequencies,
+                     const TensorView<A>& d_rotated, const RotationGradients& d,
                      const TensorView<T>& d_x, const E& executor) {
-  if (!d_frequencies.empty()) {
-    apply_rotation_frequency_vjp(action, rotated, d_rotated, d_frequencies, executor);
+  if (!d.frequencies.empty()) {
+    apply_rotation_frequency_vjp(action, rotated, d_rotated, d.frequencies, executor);
+  }
+  if (!d.phases.empty()) {
+    apply_rotation_phase_vjp(action, rotated, d_rotated, d.phases, executor);
   }
   apply_rotation_vjp(action, d_rotated, d_rotated, executor);
   for (Index b = 0; b < d_x.batch(); ++b) {
@@ -194,14 +211,14 @@ void finish_rotation(const RotationAction<A>& action, const TensorView<const A>&
 /// Calls use(x, d_x), or use(rotated copy, its gradient) and then takes that gradient back to d_x.
 template <class A, class T, class E, class Use>
 void with_rotated_vjp(const RotationAction<A>* action, const TensorView<const T>& x,
-                      const TensorView<T>& d_x, std::span<double> d_frequencies, const E& executor,
+                      const TensorView<T>& d_x, const RotationGradients& d, const E& executor,
                       Use&& use) {
   if (action == nullptr) return use(x, d_x);
   const RotatedCopy<A> rotated(*action, x, executor);
   LineVector<A> memory(static_cast<std::size_t>(x.size()));
   const TensorView<A> d_rotated = blhd(memory.data(), x.batch(), x.seq(), x.heads(), x.dim());
   use(rotated.view(), d_rotated);
-  finish_rotation(*action, rotated.view(), d_rotated, d_frequencies, d_x, executor);
+  finish_rotation(*action, rotated.view(), d_rotated, d, d_x, executor);
 }
 
 }  // namespace detail
@@ -246,16 +263,15 @@ void attend_vjp(const std::type_identity_t<AttendTensors<std::remove_const_t<D>>
     detail::fail("gradients.bias", "gradients without a bias", "empty spans");
   }
   if (plan.bias != nullptr) detail::check_gradients(*plan.bias, of_bias);
-  detail::check_frequency_gradient("gradients.frequencies", gradients.frequencies,
-                                   options.rotation);
-  detail::check_frequency_gradient("gradients.key_frequencies", gradients.key_frequencies,
-                                   options.key_rotation);
-
-  const std::span<double> of_keys =
-      options.key_rotation != nullptr ? gradients.key_frequencies : gradients.frequencies;
+  const detail::RotationGradients of_queries{gradients.frequencies, gradients.phases};
+  const detail::RotationGradients of_key_rotation{gradients.key_frequencies, gradients.key_phases};
+  detail::check_rotation_gradients("", of_queries, options.rotation);
+  detail::check_rotation_gradients("key_", of_key_rotation, options.key_rotation);
+  const detail::RotationGradients& of_keys =
+      options.key_rotation != nullptr ? of_key_rotation : of_queries;
   detail::with_rotated_vjp(
       rotations.keys, k, gradients.k, of_keys, executor, [&](const auto& keys, const auto& d_keys) {
-        detail::with_rotated_vjp(rotations.queries, q, gradients.q, gradients.frequencies, executor,
+        detail::with_rotated_vjp(rotations.queries, q, gradients.q, of_queries, executor,
                                  [&](const auto& queries, const auto& d_queries) {
                                    detail::attend_backward(
                                        detail::BackwardTensors{queries, keys, v, out, d_output,

@@ -38,6 +38,12 @@ struct AttendOptions {
   std::span<const Index> query_offsets{};
   /// What logits are multiplied by; 1 / sqrt(head_dim) if absent.
   std::optional<double> scale{};
+  /// Leaves out keys that are too far away to matter: those before the first tile from which on
+  /// some key may get a weight of skip_below or more (by the bias's upper_bound and the lengths of
+  /// queries and keys). Each key left out would have got less than that, so out changes by less
+  /// than 2 k_len skip_below max|v|. 0, the default, leaves out none; attend() heeds it for more
+  /// than 128 queries, attend_vjp does not.
+  double skip_below = 0;
   /// Gets the logarithm of each row's sum of exponentials [batch, heads, q_len], -infinity for a
   /// row that sees no key; if empty it is not wanted. attend_vjp needs it.
   std::span<A> log_sum{};

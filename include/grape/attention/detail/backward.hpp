@@ -131,7 +131,7 @@ class BackwardRun {
     multiply<Start::zero>(Factor<A>{queries(), columns_, 1}, k.turned_keys(key), kKeys, weights(),
                           kKeys, rows_, dim, columns);
     if (plan.bias != nullptr) carry_bias(plan, heads, key, count);
-    mask_tile(visible, first_, rows_, key, columns, weights());
+    mask_tile(visible, first_, rows_, key, count, weights());
     multiply<Start::zero>(Factor<A>{d_output(), value_columns_, 1}, k.turned_values(key), kKeys,
                           d_scores(), kKeys, rows_, plan.value_dim, columns);
     for (Index r = 0; r < rows_; ++r) {
@@ -274,7 +274,7 @@ void attend_backward(const BackwardTensors<Q, K, T>& x, const AttentionPlan<A>& 
         const KeyRange range = plan.tiles(visible, first, rows);
         Index end = range.end;
         for (Index key; end > range.first; end = key) {
-          key = (end - 1) / kKeys * kKeys;
+          key = tile_start(end, 0);
           if (key >= visible.length) {
             run.carry_bias(plan, heads, key, end - key);
           } else {

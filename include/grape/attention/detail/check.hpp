@@ -86,6 +86,9 @@ AttentionPlan<A> plan_attention(const TensorView<const T>& q, Index keys, Index 
   if (options.scale && !is_finite(*options.scale)) {
     fail("scale", text(*options.scale), "a finite value");
   }
+  if (!(options.skip_below >= 0 && options.skip_below < 1)) {
+    fail("skip_below", text(options.skip_below), "a weight in [0, 1)");
+  }
   const auto rows = static_cast<std::size_t>(q.batch() * q.heads() * q.seq());
   if (!options.log_sum.empty() && options.log_sum.size() != rows) {
     fail("log_sum", text(options.log_sum.size(), " entries"),
@@ -101,7 +104,8 @@ AttentionPlan<A> plan_attention(const TensorView<const T>& q, Index keys, Index 
           options.query_offsets,
           static_cast<A>(scale),
           options.bias,
-          options.log_sum};
+          options.log_sum,
+          options.skip_below};
 }
 
 /// The rotations of queries and keys, null where there is none.

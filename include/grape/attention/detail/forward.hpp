@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -28,20 +30,29 @@ struct AttentionPlan {
   A scale;
   const BiasAction<A>* bias;
   std::span<A> log_sum;
+  double skip_below;  // 0: never
+
+  bool skips() const { return skip_below > 0; }
 
   Visibility visible(Index b, Index queries) const {
     const auto entry = static_cast<std::size_t>(query_offsets.size() == 1 ? 0 : b);
     return {keys, key_lengths.empty() ? keys : key_lengths[static_cast<std::size_t>(b)],
             query_offsets.empty() ? keys - queries : query_offsets[entry], causal, window};
   }
-  /// Whether queries [first, first + count) see a key at all, and where the tiles begin and end.
+  /// The keys that tiles must cover for queries [query, query + count).
   KeyRange tiles(const Visibility& visible, Index query, Index count) const {
     const KeyRange range = visible.of(query, count);
     // Beyond the padding's start a bias alone goes on: its edges lie between query and key.
     const Index end = bias != nullptr ? range.end : std::min(range.end, visible.length);
-    return {range.first / kKeys * kKeys, std::max(range.first, end)};
+    return {range.first, std::max(range.first, end)};
   }
 };
+
+/// Where the tile that ends before key `end` starts, where `front` slots of the first tile hold no
+/// key.
+inline Index tile_start(Index end, Index front) {
+  return std::max<Index>(0, (end - 1 + front) / kKeys * kKeys - front);
+}
 
 /// The tile of a bias: head h of `heads`, whose scores start at (query, key).
 template <class A>
@@ -49,6 +60,13 @@ ScoreTile bias_tile(const BiasAction<A>& bias, Index b, Index h, Index heads, In
                     Index queries, Index key, Index keys) {
   return {
       bias.batch() == 1 ? 0 : b, parameter_set(h, heads, bias.heads()), query, queries, key, keys};
+}
+
+template <class A>
+double length_of(const A* row, Index dim) {
+  double sum = 0;
+  for (Index d = 0; d < dim; ++d) sum += static_cast<double>(row[d]) * static_cast<double>(row[d]);
+  return std::sqrt(sum);
 }
 
 /// One run of up to kQueries queries of one head, carried over the key tiles from the last to the
@@ -70,6 +88,8 @@ class QueryRun {
     std::fill_n(output(), rows * value_columns_, A(0));
     std::fill_n(carry_, rows, 0.0);
     state_.start();
+    if (!plan.skips()) return;
+    for (Index r = 0; r < rows; ++r) norm_[r] = length_of(memory_.data() + r * dim_, dim_);
   }
 
   /// scores [rows, kKeys] of keys [key, key + count) <- q k^T + bias, hidden ones -infinity, up to
@@ -80,7 +100,7 @@ class QueryRun {
     multiply<Start::zero>(Factor<A>{memory_.data(), dim_, 1}, keys, kKeys, scores, kKeys, rows_,
                           dim_, columns);
     add_bias(plan, heads, key, count, scores);
-    mask_tile(visible, first_, rows_, key, columns, scores);
+    mask_tile(visible, first_, rows_, key, count, scores);
   }
 
   void add_bias(const AttentionPlan<A>& plan, Index heads, Index key, Index count, A* scores) {
@@ -94,6 +114,23 @@ class QueryRun {
     softmax_tile(scores, rows_, round_to_lanes<A>(count), state_);
     multiply<Start::scaled>(Factor<A>{scores, kKeys, 1}, values, value_columns_, output(),
                             value_columns_, rows_, count, value_columns_, state_.rescale);
+  }
+
+  /// Whether no key before `end` can get a weight of plan.skip_below or more: its product is
+  /// at most |q| |k|, its bias at most the bound of the bias, and the row's sum at least
+  /// exp(maximum). `longest` bounds |k|.
+  bool negligible(const AttentionPlan<A>& plan, Index heads, KeyRange range, double longest) const {
+    if (!plan.skips()) return false;
+    double reach = plan.bias == nullptr ? 0
+                                        : static_cast<double>(plan.bias->upper_bound(bias_tile(
+                                              *plan.bias, batch_, head_, heads, first_, rows_,
+                                              range.first, range.end - range.first)));
+    reach -= std::log(plan.skip_below);
+    for (Index r = 0; r < rows_; ++r) {
+      const double most = static_cast<double>(state_.maximum[r]);
+      if (!(norm_[r] * longest + reach < most)) return false;
+    }
+    return true;
   }
 
   template <class T>
@@ -115,7 +152,7 @@ class QueryRun {
 
   Index batch_, head_, first_, rows_, dim_, value_columns_;
   LineVector<A> memory_;  // queries [rows, dim], scaled, then output [rows, value columns]
-  double carry_[kQueries];
+  double carry_[kQueries], norm_[kQueries];
   SoftmaxRows<A> state_;
 };
 
@@ -124,7 +161,8 @@ class QueryRun {
 inline Index heads_of_task(Index queries, Index group) { return queries <= 16 ? group : 1; }
 
 /// out = softmax(q k^T + bias) v: a task for each run of queries of a head. `tiles` hands out key
-/// tiles: tiles.load(batch, key head, key, count, scratch) with scratch of tiles.scratch() entries.
+/// tiles: tiles.load(batch, key head, key, count, scratch) with scratch of tiles.scratch() entries,
+/// on a grid that begins tiles.front(batch) slots before the first key.
 template <class Q, class Tiles, class T, class A, Executor E>
 void attend_forward(const TensorView<const Q>& q, const Tiles& tiles, const TensorView<T>& out,
                     const AttentionPlan<A>& plan, const E& executor) {
@@ -144,8 +182,15 @@ void attend_forward(const TensorView<const Q>& q, const Tiles& tiles, const Tens
     }
     Index end = range.end;
     for (Index key; end > range.first; end = key) {
-      key = (end - 1) / kKeys * kKeys;
+      key = tile_start(end, tiles.front(b));
       const Index count = end - key;
+      if (plan.skips()) {
+        const double longest = tiles.longest(b, h / group, end);
+        const auto is_negligible = [&](const QueryRun<A>& member) {
+          return member.negligible(plan, heads, {range.first, end}, longest);
+        };
+        if (std::all_of(members.begin(), members.end(), is_negligible)) break;
+      }
       if (key >= visible.length) {
         for (auto& member : members) member.add_bias(plan, heads, key, count, scores);
         continue;
@@ -170,6 +215,8 @@ class TensorTiles {
               std::span<const Index> lengths)
       : keys_(keys), values_(values), lengths_(lengths) {}
 
+  Index front(Index /*b*/) const { return 0; }
+  double longest(Index, Index, Index) const { return std::numeric_limits<double>::infinity(); }
   Index value_columns() const { return round_to_lanes<A>(values_.dim()); }
   Index tile_size() const { return kKeys * (keys_.dim() + value_columns()); }
   Index scratch() const { return tile_size() + std::max(keys_.dim(), values_.dim()); }
@@ -203,19 +250,31 @@ class PackedTiles {
         tiles_((keys + kKeys - 1) / kKeys),
         size_(source.tile_size()),
         values_(kKeys * dim),
-        memory_(static_cast<std::size_t>(batch * heads * tiles_ * size_)) {
+        memory_(static_cast<std::size_t>(batch * heads * tiles_ * size_)),
+        longest_(static_cast<std::size_t>(batch * heads * tiles_), 0.0) {
     executor.run(batch * heads, [&](Index i) {
       LineVector<A> row(static_cast<std::size_t>(source.scratch() - size_));
       const Index b = i / heads;
+      double longest = 0;
       const Index length = lengths.empty() ? keys : lengths[static_cast<std::size_t>(b)];
       for (Index key = 0; key < length; key += kKeys) {
         source.pack(b, i % heads, key, std::min(kKeys, keys - key), at(b, i % heads, key),
                     row.data());
+        longest = std::max(longest, longest_key(at(b, i % heads, key)));
+        longest_[static_cast<std::size_t>(i * tiles_ + key / kKeys)] = longest;
+      }
+      for (Index t = (length + kKeys - 1) / kKeys; t < tiles_; ++t) {
+        longest_[static_cast<std::size_t>(i * tiles_ + t)] = longest;
       }
     });
   }
 
+  Index front(Index /*b*/) const { return 0; }
   Index scratch() const { return 0; }
+  /// A bound of the lengths of all keys before `end`.
+  double longest(Index b, Index h, Index end) const {
+    return longest_[static_cast<std::size_t>((b * heads_ + h) * tiles_ + (end - 1) / kKeys)];
+  }
   KeyTile<A> load(Index b, Index h, Index key, Index /*count*/, A* /*scratch*/) const {
     const A* tile = memory_.data() + ((b * heads_ + h) * tiles_ + key / kKeys) * size_;
     return {tile, tile + values_};
@@ -226,8 +285,21 @@ class PackedTiles {
     return memory_.data() + ((b * heads_ + h) * tiles_ + key / kKeys) * size_;
   }
 
+  double longest_key(const A* keys) const {
+    double most = 0;
+    double squares[kKeys] = {};
+    for (Index d = 0; d < values_ / kKeys; ++d, keys += kKeys) {
+      for (Index c = 0; c < kKeys; ++c) {
+        squares[c] += static_cast<double>(keys[c]) * static_cast<double>(keys[c]);
+      }
+    }
+    for (const double x : squares) most = std::max(most, x);
+    return std::sqrt(most);
+  }
+
   Index heads_, tiles_, size_, values_;
   LineVector<A> memory_;
+  std::vector<double> longest_;  // [batch, heads, tiles], of all keys up to the tile's last
 };
 
 }  // namespace detail

@@ -44,19 +44,22 @@ struct Visibility {
   }
 };
 
-/// Writes -infinity to the columns of a tile [rows, columns] of scores that a query does not see.
-/// Column 0 is key `key`; rows are kKeys apart.
+/// Writes -infinity to the columns of a tile of scores that a query does not see, and to those from
+/// `count` on up to a whole register. Column 0 is key `key`; rows are kKeys apart.
 template <class A>
-void mask_tile(const Visibility& visible, Index query, Index rows, Index key, Index columns,
+void mask_tile(const Visibility& visible, Index query, Index rows, Index key, Index count,
                A* scores) {
+  const Index columns = round_to_lanes<A>(count);
   constexpr A kHidden = -std::numeric_limits<A>::infinity();
   const KeyRange low = visible.of(query), high = visible.of(query + rows - 1);
-  if (high.first <= key && std::min(low.end, visible.length) >= key + columns) return;
+  if (columns == count && high.first <= key && std::min(low.end, visible.length) >= key + count) {
+    return;
+  }
   for (Index r = 0; r < rows; ++r) {
     const KeyRange range = visible.of(query + r);
     A* row = scores + r * kKeys;
-    const Index first = std::clamp(range.first - key, Index{0}, columns);
-    const Index end = std::clamp(std::min(range.end, visible.length) - key, first, columns);
+    const Index first = std::clamp(range.first - key, Index{0}, count);
+    const Index end = std::clamp(std::min(range.end, visible.length) - key, first, count);
     std::fill(row, row + first, kHidden);
     std::fill(row + end, row + columns, kHidden);
   }

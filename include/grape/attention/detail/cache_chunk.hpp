@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "grape/apply/detail/convert.hpp"
+#include "grape/apply/rotation.hpp"
+#include "grape/attention/detail/online_softmax.hpp"
+#include "grape/attention/detail/tile.hpp"
+#include "grape/core/detail/aligned.hpp"
+#include "grape/core/error.hpp"
+#include "grape/core/pairing.hpp"
+#include "grape/core/view.hpp"
+#include "grape/encoder/rotation_action.hpp"
+
+namespace grape::inline v0 {
+namespace detail {
+
+/// What a chunk holds for each head: keys [dim, kKeys], then values [kKeys, value_columns], as the
+/// products read them.
+struct CacheShape {
+  Index heads, dim, value_dim, value_columns;
+
+  Index values() const { return dim * kKeys; }
+  Index head_size() const { return kKeys * (dim + value_columns); }
+};
+
+/// kKeys tokens of one batch entry. Slots without a token are zeros.
+template <class T>
+class CacheChunk {
+ public:
+  /// kKeys entries more than needed: a tile that starts in the middle reads whole registers.
+  explicit CacheChunk(const CacheShape& shape)
+      : memory_(static_cast<std::size_t>(shape.heads * shape.head_size() + kKeys), T(0)) {}
+
+  const T* data() const { return memory_.data(); }
+  T* data() { return memory_.data(); }
+
+  /// Writes token t of batch entry b.
+  template <class K>
+  void write(const CacheShape& shape, Index h, Index slot, const TensorView<const K>& k,
+             const TensorView<const T>& v, Index b, Index t) {
+    T* keys = memory_.data() + h * shape.head_size();
+    for (Index d = 0; d < shape.dim; ++d) {
+      keys[d * kKeys + slot] = narrow<T>(widen(k(b, t, h, d)));
+    }
+    T* values = keys + shape.values() + slot * shape.value_columns;
+    for (Index d = 0; d < shape.value_dim; ++d) values[d] = v(b, t, h, d);
+  }
+  void erase(const CacheShape& shape, Index slot) {
+    for (Index h = 0; h < shape.heads; ++h) {
+      T* keys = memory_.data() + h * shape.head_size();
+      for (Index d = 0; d < shape.dim; ++d) keys[d * kKeys + slot] = T(0);
+      std::fill_n(keys + shape.values() + slot * shape.value_columns, shape.value_columns, T(0));
+    }
+  }
+
+ private:
+  LineVector<T> memory_;
+};
+
+/// What makes two rotations those of one spectrum: keys turned by one of them can meet queries
+/// turned by the other.
+struct FrequencySet {
+  template <class A>
+  explicit FrequencySet(const RotationAction<A>& action)
+      : pairing(action.pairing()),
+        first_coordinate(action.first_coordinate()),
+        sets(action.sets()),
+        planes(action.planes()) {
+    for (Index set = 0; set < sets; ++set) {
+      for (Index m = 0; m < planes; ++m) frequencies.push_back(action.frequency(set, m));
+    }
+    frequencies.push_back(action.attention_factor());
+  }
+  bool operator==(const FrequencySet&) const = default;
+
+  Pairing pairing;
+  Index first_coordinate, sets, planes;
+  std::vector<double> frequencies;  // and the attention factor
+};
+
+/// Refuses a rotation by another spectrum than that of the keys held; keys that came without a
+/// rotation (`held` of them, and none known) go with any queries, but not with rotated keys.
+template <class A>
+void check_frequencies(const std::optional<FrequencySet>& known, Index held,
+                       const RotationAction<A>* action, std::string_view argument) {
+  if (held == 0) return;
+  if (action == nullptr) {
+    if (known) fail(argument, "none", "the rotation by which the cached keys were turned");
+    return;
+  }
+  if (!known) fail(argument, "a rotation", "none: the cached keys came without one");
+  if (!(*known == FrequencySet(*action))) {
+    fail(argument, "frequencies that differ from those of the cached keys",
+         "the same: clear() the cache first, or keep keys raw (CachedKeys::raw)");
+  }
+}
+
+/// The raw keys of a cache, turned for one call.
+template <class A, class Cache>
+class TurnedKeys {
+ public:
+  template <class E>
+  TurnedKeys(const Cache& cache, const RotationAction<A>& action, const E& executor)
+      : cache_(cache),
+        memory_(static_cast<std::size_t>(cache.batch() * cache.size() * cache.key_heads() *
+                                         cache.dim()),
+                A(0)),
+        keys_(blhd(memory_.data(), cache.batch(), cache.size(), cache.key_heads(), cache.dim())) {
+    for (Index b = 0; b < cache.batch(); ++b) {
+      for (Index t = 0; t < cache.size(b); ++t) {
+        for (Index h = 0; h < cache.key_heads(); ++h) cache.read_key(b, t, h, &keys_(b, t, h, 0));
+      }
+    }
+    apply_rotation(action, keys_, executor);
+  }
+
+  Index front(Index b) const { return cache_.front(b); }
+  double longest(Index, Index, Index) const { return std::numeric_limits<double>::infinity(); }
+  Index scratch() const { return cache_.scratch() + kKeys * cache_.dim() + cache_.dim(); }
+  KeyTile<A> load(Index b, Index h, Index key, Index count, A* scratch) const {
+    const KeyTile<A> raw = cache_.load(b, h, key, count, scratch);
+    A* turned = scratch + cache_.scratch();
+    const Index present = std::min(count, cache_.size(b) - key);
+    pack_transposed(TensorView<const A>(keys_), b, h, key, present, turned,
+                    turned + kKeys * cache_.dim());
+    return {turned, raw.values};
+  }
+
+ private:
+  const Cache& cache_;
+  LineVector<A> memory_;
+  TensorView<A> keys_;
+};
+
+}  // namespace detail
+}  // namespace grape::inline v0

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <stdexcept>
+#include <vector>
+
+#include "grape/attention/attend.hpp"
+#include "grape/interop/openmp.hpp"
+#include "grape/interop/thread_pool.hpp"
+#include "grape/presets.hpp"
+#include "grape/spectrum/log_uniform.hpp"
+#include "support/random.hpp"
+#include "support/strided.hpp"
+
+namespace {
+
+using grape::Index;
+
+template <class E>
+void expect_executor(const E& executor) {
+  for (const Index count : {Index{0}, Index{1}, Index{3}, Index{1000}}) {
+    std::vector<std::atomic<int>> calls(static_cast<std::size_t>(count));
+    executor.run(count, [&](Index i) { ++calls[static_cast<std::size_t>(i)]; });
+    for (const auto& n : calls) ASSERT_EQ(n.load(), 1);
+  }
+  // A task within a task.
+  std::atomic<int> inner{0};
+  executor.run(4, [&](Index) { executor.run(5, [&](Index) { ++inner; }); });
+  EXPECT_EQ(inner.load(), 20);
+  std::atomic<int> ran{0};
+  EXPECT_THROW(executor.run(50,
+                            [&](Index i) {
+                              ++ran;
+                              if (i % 7 == 3) throw std::runtime_error("task");
+                            }),
+               std::runtime_error);
+  EXPECT_EQ(ran.load(), 50);
+}
+
+template <class E>
+void expect_same_bits(const E& executor) {
+  Random random(561);
+  const auto draw = [&] {
+    std::vector<float> x;
+    for (int i = 0; i < 2 * 150 * 4 * 8; ++i)
+      x.push_back(static_cast<float>(random.uniform(-1, 1)));
+    return x;
+  };
+  std::vector<float> q = draw(), k = draw(), v = draw(), d = draw(), gates(2 * 150 * 4, -0.01f);
+  const auto view = [](std::vector<float>& x) { return grape::blhd(x.data(), 2, 150, 4, 8); };
+  const grape::RoPE<float> rope(grape::spectrum::log_uniform(8, 10000.0));
+  const auto rotation = rope.at(grape::Positions::range(0, 150));
+  const auto decay = grape::FoX<float>(4).at(grape::blh(gates.data(), 2, 150, 4));
+  const auto run = [&](const auto& e) {
+    std::vector<float> out(q.size()), d_q(q.size()), d_k(q.size()), d_v(q.size());
+    std::vector<float> log_sum(2 * 4 * 150);
+    std::vector<double> d_gates(gates.size()), d_theta(4);
+    const grape::AttendOptions<float> options{
+        .rotation = &rotation, .bias = &decay, .causal = true, .log_sum = log_sum};
+    grape::attend(view(q), view(k), view(v), view(out), options, e);
+    grape::attend_vjp({view(q), view(k), view(v), view(out)}, view(d),
+                      {.q = view(d_q),
+                       .k = view(d_k),
+                       .v = view(d_v),
+                       .bias = {.log_forget = d_gates},
+                       .frequencies = d_theta},
+                      options, e);
+    out.insert(out.end(), d_q.begin(), d_q.end());
+    out.insert(out.end(), d_k.begin(), d_k.end());
+    out.insert(out.end(), d_v.begin(), d_v.end());
+    return std::pair(out, std::pair(d_gates, d_theta));
+  };
+  const auto serial = run(grape::Serial{}), other = run(executor);
+  EXPECT_TRUE(same_bits(serial.first, other.first));
+  EXPECT_TRUE(same_bits(serial.second.first, other.second.first));
+  EXPECT_TRUE(same_bits(serial.second.second, other.second.second));
+}
+
+TEST(OpenMPExecutor, RunsEveryTaskOnceAndAttentionToTheBit) {
+  expect_executor(grape::OpenMP{});
+  expect_executor(grape::OpenMP{3});
+  expect_same_bits(grape::OpenMP{3});
+}
+
+TEST(ThreadPoolExecutor, RunsEveryTaskOnceAndAttentionToTheBit) {
+  for (const int threads : {1, 3}) {
+    Eigen::ThreadPool pool(threads);
+    expect_executor(grape::ThreadPool(pool));
+    expect_same_bits(grape::ThreadPool(pool));
+  }
+}
+
+}  // namespace
