@@ -63,9 +63,12 @@ need_libraries() {
 }
 
 # build NAME OPTION...: configures build/NAME with the CMake options and builds it.
-build() {
-  local dir=$root/build/$1
-  shift
+build() { build_target all "$@"; }
+
+# build_target TARGET NAME OPTION...: the same for one target of it.
+build_target() {
+  local target=$1 dir=$root/build/$2
+  shift 2
   cmake -S "$root" -B "$dir" -DCMAKE_BUILD_TYPE=Release "$@"
-  cmake --build "$dir" --parallel "$jobs"
+  cmake --build "$dir" --parallel "$jobs" --target "$target"
 }
