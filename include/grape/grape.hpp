@@ -16,6 +16,7 @@
 #include "grape/core/version.hpp"
 #include "grape/core/view.hpp"
 #include "grape/encoder/encoder.hpp"
+#include "grape/encoder/sum_bias.hpp"
 #include "grape/encoder/joint.hpp"
 #include "grape/generator/compact_planes.hpp"
 #include "grape/generator/learned_planes.hpp"

@@ -371,6 +371,17 @@ TEST(CumulativeBias, RejectsWhatIsNoGate) {
   EXPECT_TRUE(rejects([] { grape::FoX<float>(0); }, "heads", "0", ">= 1"));
 }
 
+TEST(CumulativeBias, SlopesAndNegatedPhasesAreThePhaseModulatedBias) {
+  // b = -theta (A_i - A_j), A the inclusive sums of omega >= 0 (section 5).
+  const std::vector<double> omega{0.5, 1, 0.25, 2}, theta{3};
+  std::vector<double> gates;
+  for (const double x : omega) gates.push_back(-x);
+  const auto bias = grape::FoX<double>(theta).at(grape::blh(gates.data(), 1, 4, 1));
+  EXPECT_EQ(bias(0, 0, 3, 0), -3 * (1 + 0.25 + 2));
+  EXPECT_EQ(bias(0, 0, 3, 2), -3 * 2.0);
+  EXPECT_EQ(bias(0, 0, 1, 1), 0);
+}
+
 TEST(CumulativeBias, HasUnitSlopesUnlessGiven) {
   const grape::FoX<float> fox(3);
   ASSERT_EQ(fox.generator().sets(), 3);

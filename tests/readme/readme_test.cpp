@@ -86,6 +86,44 @@ TEST(Readme, Forgetting) {
   EXPECT_FLOAT_EQ(scores(1, 2, 4, 1), -1.5f);
 }
 
+TEST(Readme, GatedSlopesAndSums) {
+  std::vector<float> q_data(batch * seq * heads * head_dim, 0.0f), k_data = q_data;
+  std::vector<float> log_forget(batch * seq * heads, -0.5f);
+  std::vector<float> score_data(batch * heads * seq * seq, 0.0f);
+  auto q = grape::blhd(q_data.data(), batch, seq, heads, head_dim);
+  auto k = grape::blhd(k_data.data(), batch, seq, heads, head_dim);
+  auto scores = grape::bhqk(score_data.data(), batch, heads, seq, seq);
+  const auto decay = grape::FoX<float>(heads).at(grape::blh(log_forget.data(), batch, seq, heads));
+  const std::vector<double> u(heads * head_dim), v = u, omega(heads, 1.0);
+  // [readme]
+  using grape::Gate;
+  grape::GatedALiBi<float, Gate::both> gated(
+      grape::alibi_slopes(heads),
+      grape::GatedPath<Gate::both>({.query_weights = v, .key_weights = u, .omega = omega}));
+  auto all = grape::Positions::range(0, seq);
+  auto bias = grape::sum(gated.at(q, k, all, all), decay);
+  grape::add_bias(bias, scores);
+  // [/readme]
+  const double slope = grape::alibi_slopes(heads)[2];
+  EXPECT_NEAR(scores(1, 2, 4, 1), -1.5 - 3 * slope * 2 * std::log(2.0), 1e-6);
+}
+
+TEST(Readme, Streaming) {
+  std::vector<float> log_forget(batch * seq * heads, -0.5f);
+  std::vector<float> score_data(batch * heads * seq * seq, 0.0f);
+  auto scores = grape::bhqk(score_data.data(), batch, heads, seq, seq);
+  const grape::FoX<float> fox(heads);
+  const auto new_gates = grape::blh(log_forget.data(), batch, seq, heads);
+  // [readme]
+  grape::BiasAction<float> bias;  // grows with the sequence
+  fox.append(new_gates, bias);    // its new tokens are the queries
+  grape::add_bias(bias, scores);
+  bias.truncate(seq);  // a refused draft, taken back to the bit
+  // [/readme]
+  EXPECT_EQ(bias.keys(), seq);
+  EXPECT_FLOAT_EQ(scores(1, 2, 4, 1), -1.5f);
+}
+
 TEST(Readme, Gradients) {
   std::vector<float> q_data(batch * seq * heads * head_dim, 1.0f), d_q_data = q_data;
   std::vector<float> d_score_data(batch * heads * seq * seq, 1.0f);

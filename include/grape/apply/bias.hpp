@@ -15,6 +15,7 @@
 #include "grape/core/view.hpp"
 #include "grape/encoder/bias_action.hpp"
 #include "grape/encoder/heads.hpp"
+#include "grape/encoder/sum_bias.hpp"
 
 namespace grape::inline v0 {
 namespace detail {
@@ -101,6 +102,36 @@ void head_vjp(const BiasAction<A>& bias, const ScoreView<T>& d_scores, Index b, 
   }
 }
 
+/// The gradients of a bias that is no sum, all checked.
+template <class A, class T, class E>
+void leaf_vjp(const BiasAction<A>& bias, const ScoreView<T>& d_scores,
+              const BiasGradients& gradients, const E& executor) {
+  const Index sets = bias.heads(), heads = d_scores.heads();
+  const auto of_sets = static_cast<std::size_t>(gradients.slopes.empty() ? 0 : sets);
+  std::vector<double> partial(static_cast<std::size_t>(bias.batch()) * of_sets, 0.0);
+  // A task for each batch entry and head of the bias: no two write to the same gradients, but for
+  // the slopes, which batch entries share.
+  executor.run(bias.batch() * sets, [&](Index i) {
+    const Index batch = i / sets, set = i % sets;
+    BiasGradients mine = gradients;
+    mine.slopes =
+        std::span<double>(partial).subspan(static_cast<std::size_t>(batch) * of_sets, of_sets);
+    const bool of_path = !gradients.log_forget.empty() || !gradients.features.empty();
+    const Index path = of_path ? bias.gradient_sizes().path : 0;
+    std::vector<double> d_path(static_cast<std::size_t>(path), 0.0);
+    mine.path = d_path;
+    for (Index b = 0; b < d_scores.batch(); ++b) {
+      if (bias.batch() != 1 && b != batch) continue;
+      for (Index h = 0; h < heads; ++h) {
+        if (parameter_set(h, heads, sets) != set) continue;
+        head_vjp(bias, d_scores, b, h, ScoreTile{batch, set, 0, 0, 0, 0}, mine);
+      }
+    }
+    bias.finish_vjp(batch, set, mine);
+  });
+  for (std::size_t i = 0; i < partial.size(); ++i) gradients.slopes[i % of_sets] += partial[i];
+}
+
 }  // namespace detail
 
 /// Adds the bias to attention scores [batch, heads, queries, keys] in place: scores += b_h(i, j).
@@ -152,38 +183,23 @@ requires(!std::is_const_v<T>) void add_bias(const BiasAction<A>& bias, ScoreView
 /// Sums are taken in double, in an order that does not depend on the executor. Memory beside them
 /// is O(keys) a parameter head where log forget gates are asked for.
 ///
+/// A sum of biases takes the gradients of its parts in BiasGradients::parts.
+///
 /// Throws ArgumentError, before anything is written, for shapes that do not fit, and where a
 /// gradient is asked of a bias that has none of the kind.
 template <Accumulator A, Element T, Executor E = Serial>
 void add_bias_vjp(const BiasAction<A>& bias, ScoreView<T> d_scores, BiasGradients gradients,
                   const E& executor = {}) {
-  detail::check_gradients(bias, gradients);
+  detail::for_each_leaf(bias, gradients,
+                        [](const BiasAction<A>& leaf, const BiasGradients& of_leaf) {
+                          detail::check_gradients(leaf, of_leaf);
+                        });
   if (d_scores.empty()) return;
   detail::check_bias(bias, d_scores, "d_scores");
-  const Index sets = bias.heads(), heads = d_scores.heads();
-  const auto of_sets = static_cast<std::size_t>(gradients.slopes.empty() ? 0 : sets);
-  std::vector<double> partial(static_cast<std::size_t>(bias.batch()) * of_sets, 0.0);
-  // A task for each batch entry and head of the bias: no two write to the same gradients, but for
-  // the slopes, which batch entries share.
-  executor.run(bias.batch() * sets, [&](Index i) {
-    const Index batch = i / sets, set = i % sets;
-    BiasGradients mine = gradients;
-    mine.slopes =
-        std::span<double>(partial).subspan(static_cast<std::size_t>(batch) * of_sets, of_sets);
-    const bool of_path = !gradients.log_forget.empty() || !gradients.features.empty();
-    const Index path = of_path ? bias.gradient_sizes().path : 0;
-    std::vector<double> d_path(static_cast<std::size_t>(path), 0.0);
-    mine.path = d_path;
-    for (Index b = 0; b < d_scores.batch(); ++b) {
-      if (bias.batch() != 1 && b != batch) continue;
-      for (Index h = 0; h < heads; ++h) {
-        if (parameter_set(h, heads, sets) != set) continue;
-        detail::head_vjp(bias, d_scores, b, h, ScoreTile{batch, set, 0, 0, 0, 0}, mine);
-      }
-    }
-    bias.finish_vjp(batch, set, mine);
-  });
-  for (std::size_t i = 0; i < partial.size(); ++i) gradients.slopes[i % of_sets] += partial[i];
+  detail::for_each_leaf(bias, gradients,
+                        [&](const BiasAction<A>& leaf, const BiasGradients& of_leaf) {
+                          detail::leaf_vjp(leaf, d_scores, of_leaf, executor);
+                        });
 }
 
 }  // namespace grape::inline v0

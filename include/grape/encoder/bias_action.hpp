@@ -44,6 +44,13 @@ class BiasAction {
     return source_ ? source_->gradient_sizes() : BiasGradientSizes{};
   }
 
+  /// Of a sum of biases its parts, else none.
+  std::span<const BiasAction> parts() const {
+    return source_ ? source_->parts() : std::span<const BiasAction>{};
+  }
+  /// Whether add_tile keeps a sum in its carry, so that no other bias may use the same.
+  bool uses_carry() const { return source_ && source_->uses_carry(); }
+
   /// One entry, for a parameter head. Throws ArgumentError for an index out of range.
   A operator()(Index batch, Index head, Index query, Index key) const {
     detail::check_index("batch", batch, this->batch());
@@ -90,7 +97,7 @@ class BiasAction {
       detail::fail("keys", detail::text(keys), detail::text("a value in [0, ", this->keys(), "]"));
     }
     if (!source_) return;
-    source_->check_truncate();
+    check_truncate();
     own();
     source_->truncate(keys);
   }
@@ -104,6 +111,11 @@ class BiasAction {
                    "a bias that can be lifted, such as ALiBi's, FoX's or a gated one");
     }
     return *source;
+  }
+
+  /// Throws ArgumentError unless the source can forget keys.
+  void check_truncate() const {
+    if (source_) source_->check_truncate();
   }
 
   /// The source when it is a `Source`, else null.
@@ -138,6 +150,8 @@ class BiasAction {
     virtual Index queries() const = 0;
     virtual Index keys() const = 0;
     virtual BiasGradientSizes gradient_sizes() const = 0;
+    virtual std::span<const BiasAction> parts() const = 0;
+    virtual bool uses_carry() const = 0;
     virtual A upper_bound(const ScoreTile&) const = 0;
     virtual void tile(const ScoreTile&, A*, Index) const = 0;
     virtual void add_tile(const ScoreTile&, A*, Index, double*) const = 0;
@@ -168,6 +182,20 @@ class BiasAction {
         return source.gradient_sizes();
       } else {
         return {};
+      }
+    }
+    std::span<const BiasAction> parts() const override {
+      if constexpr (requires { source.parts(); }) {
+        return source.parts();
+      } else {
+        return {};
+      }
+    }
+    bool uses_carry() const override {
+      if constexpr (requires { Source::uses_carry; }) {
+        return Source::uses_carry;
+      } else {
+        return requires(const ScoreTile& w, A* x, double* c) { source.add_tile(w, x, Index{}, c); };
       }
     }
     A upper_bound(const ScoreTile& where) const override {

@@ -60,6 +60,7 @@ struct BiasGradientSizes {
 ///     visits the tiles of a run of queries from the last key to the first, with one `carry` entry
 ///     a query that starts at 0 and that nobody else touches: a bias that sums edges from the query
 ///     back keeps its sum there;
+///   uses_carry  a static constexpr bool, false where add_tile leaves the carry alone;
 ///   tile_vjp(where, d_tile, row_stride, before, gradients)  accumulates gradients from d_tile, the
 ///     gradient of the bias on the tile; before[r] is the sum of that gradient over all keys of the
 ///     row before the tile's first. It touches entries of `where.batch` and `where.head` alone;

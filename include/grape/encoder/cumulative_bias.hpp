@@ -34,6 +34,8 @@ namespace grape::inline v0 {
 template <Accumulator A>
 class CumulativeBias : public LiftSource {
  public:
+  static constexpr bool uses_carry = false;
+
   /// From log forget gates [batch, seq, sets, 1] <= 0 of all keys; the queries are the tokens of
   /// `range` among them. Throws ArgumentError, and changes nothing, for other shapes, for a log
   /// gate that is above 0 or NaN, and for Future::symmetric, which a decay has not.

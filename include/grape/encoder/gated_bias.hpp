@@ -42,6 +42,8 @@ struct GateValues {
 template <Accumulator A>
 class GatedBias {
  public:
+  static constexpr bool uses_carry = false;
+
   struct Inputs {
     std::span<const double> factors;  ///< [P], P divides the heads
     const GateValues<A>& gates;

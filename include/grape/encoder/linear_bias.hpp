@@ -28,6 +28,8 @@ namespace grape::inline v0 {
 template <Accumulator A>
 class LinearBias : public LiftSource {
  public:
+  static constexpr bool uses_carry = false;
+
   /// Throws ArgumentError for positions on several axes or real ones, for batches that differ
   /// (unless one of them is 1), and for positions of 2^62 and more in magnitude.
   void assign(std::span<const double> slopes, const Positions& queries, const Positions& keys,

@@ -14,7 +14,9 @@ namespace grape::inline v0 {
 
 /// The cumulative path, inclusive: the group parameter of token t is U_t = sum_{l <= t} log f_l of
 /// log forget gates, so that s_i - s_j = sum_{l = j+1..i} log f_l (appendix C). It makes FoX of a
-/// nilpotent generator. What it takes is a view [batch, seq, heads, 1] of any element type (`blh`).
+/// nilpotent generator. The phase-modulated path of section 5, b = -theta_h (A_i - A_j) with A the
+/// sums of omega_l >= 0, is this one with slopes theta and gates -omega. What it takes is a view
+/// [batch, seq, heads, 1] of any element type (`blh`).
 struct CumulativePath {
   using Input = TensorView<const float>;
 };
