@@ -24,11 +24,18 @@ enum class Future;
 template <Element Scalar, Pairing pairing>
 class CanonicalPlanes;
 template <Element Scalar>
+class LearnedPlanes;
+template <Element Scalar>
+class CompactPlanes;
+template <Accumulator A>
+class PlaneFrame;
+template <Element Scalar>
 class UnipotentGenerator;
 template <class S>
 class Nilpotent;
 template <class S>
 class BlockRotation;
+class FrameRotation;
 template <class S>
 class Unipotent;
 template <Accumulator A>

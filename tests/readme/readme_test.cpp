@@ -205,4 +205,37 @@ TEST(Readme, Cache) {
   EXPECT_FLOAT_EQ(out_data[0], 0.5f);
 }
 
+TEST(Readme, PlanesOfAnyDirection) {
+  std::vector<float> q_data(batch * seq * heads * head_dim, 1.0f), d_q_data = q_data;
+  std::vector<float> k_data(batch * seq * key_heads * head_dim, 1.0f);
+  auto q = grape::blhd(q_data.data(), batch, seq, heads, head_dim);
+  auto k = grape::blhd(k_data.data(), batch, seq, key_heads, head_dim);
+  auto d_q = grape::blhd(d_q_data.data(), batch, seq, heads, head_dim);
+  const grape::FrameMatrix reflectors = grape::FrameMatrix::Identity(head_dim, 4);
+  const std::vector<double> theta{1.0, 0.1};
+  std::vector<double> d_frame(4 * head_dim);
+  const grape::FrameMatrix a = grape::FrameMatrix::Identity(head_dim, 2);
+  const grape::FrameMatrix b = grape::FrameMatrix::Ones(head_dim, 2);
+  const Eigen::VectorXd speeds = Eigen::VectorXd::Ones(2);
+  Eigen::MatrixXf w_q = Eigen::MatrixXf::Ones(heads * head_dim, 3);
+  Eigen::MatrixXf w_k = Eigen::MatrixXf::Ones(key_heads * head_dim, 3);
+  // [readme]
+  grape::LearnedPlanes<float> planes(grape::frame::householder(reflectors), grape::Spectrum(theta));
+  grape::Encoder<grape::LearnedPlanes<float>, grape::LinearPath> framed(planes);
+  auto turned = framed.at(grape::Positions::range(0, seq));
+  grape::apply_rotation(turned, q, k);
+  grape::apply_rotation_frame_vjp(turned, q, d_q, d_frame);  // on to frame::householder_vjp
+
+  grape::CompactPlanes<float> mixture(grape::OverlappingPlanes{a, b, speeds});  // a, b [d, m]
+  grape::Encoder<grape::CompactPlanes<float>, grape::LinearPath> compact(mixture);
+  grape::apply_rotation(compact, grape::Positions::range(0, seq), q, k);
+
+  grape::RoPE<float> stock(grape::fold(planes, grape::QkNorm::none, w_q, w_k));  // same logits
+  // [/readme]
+  EXPECT_FLOAT_EQ(k(0, 0, 0, 0), 1);
+  EXPECT_EQ(turned.frame_columns(), 4);
+  EXPECT_EQ(stock.generator().spectrum().planes(), 2);
+  EXPECT_NE(d_frame[0], 0);
+}
+
 }  // namespace
