@@ -95,6 +95,13 @@ bool prefill(Index seq) {
   const auto fox = grape::FoX<float>(kHeads).at(grape::blh(gates.data(), 1, seq, kHeads));
   const auto rope = grape::RoPE<float>(grape::spectrum::log_uniform(kDim, 10000.0)).at(positions);
   std::vector<double> d_gates(gates.size());
+  std::vector<double> d_more_gates(gates.size());
+  const std::vector<double> weights(kHeads * kDim, 0.1), ones(kHeads, 1.0), omega(kHeads, 0.01);
+  const grape::GatedALiBi<float, grape::Gate::both> gated_encoder(
+      ones, grape::GatedPath<grape::Gate::both>(
+                {.query_weights = weights, .key_weights = weights, .omega = omega}));
+  grape::BiasAction<float> gated;
+  gated_encoder.at(x[0], x[1], positions, positions, grape::Future::mask, gated);
   constexpr Index kWidth = 8;  // of the paper's runs
   std::vector<float> features(gates.size() * kWidth);
   for (std::size_t i = 0; i < features.size(); ++i) {
@@ -107,6 +114,10 @@ bool prefill(Index seq) {
       {"no encoding", {.causal = true}, 0.55},
       {"ALiBi", {.bias = &alibi, .causal = true}, 0.55},
       {"FoX", {.bias = &fox, .causal = true}, 0.45, {.log_forget = d_gates}},
+      {"GRAPE-A-QK",
+       {.bias = &gated, .causal = true},
+       0.45,
+       {.query_gates = d_gates, .key_gates = d_more_gates}},
       {"GRAPE-AP", {.bias = &path, .causal = true}, 0.30, {.features = d_features}},
       {"RoPE", {.rotation = &rope, .causal = true}, 0.45},
       {"RoPE and FoX",

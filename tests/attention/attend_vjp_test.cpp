@@ -387,6 +387,41 @@ TYPED_TEST(AttendVjp, SameBitsOnAnyExecutor) {
   EXPECT_TRUE(near<T>(d_gates, want, 2 * tolerance<T>(s, rules.scale) * 70));
 }
 
+TYPED_TEST(AttendVjp, SumsGiveTheGradientsOfTheirParts) {
+  using T = TypeParam;
+  Random random(525);
+  const Shape s{2, 70, 70, 4, 2, 6, 6};
+  Gradients<T> g(s, random);
+  const std::vector<double> gates = random.uniforms(70 * 2, -0.2, 0);
+  const auto decay = grape::FoX<T>(2).at(grape::blh(gates.data(), 1, 70, 2));
+  const auto positions = Positions::range(0, 70);
+  const auto alibi = grape::ALiBi<T>(4).at(positions, positions);
+  const auto both = grape::sum(decay, alibi);
+  std::vector<double> d_gates(gates.size(), 0.0), d_slopes(4, 0.0);
+  const grape::BiasGradients parts[] = {{.log_forget = d_gates}, {.slopes = d_slopes}};
+  g.run({.bias = &both, .causal = true}, {.parts = parts});
+  const Rules rules{
+      .causal = true, .scale = 1 / std::sqrt(6.0), .bias = attention::entries_of(both, 4)};
+  const Wanted w = definition(s, rules, g.q.values(), g.k.values(), g.v.values(), g.d_out.values());
+  std::vector<double> want_gates(gates.size(), 0.0), want_slopes(4, 0.0);
+  std::size_t n = 0;
+  for (Index b = 0; b < 2; ++b) {
+    for (Index h = 0; h < 4; ++h) {
+      for (Index i = 0; i < 70; ++i) {
+        for (Index j = 0; j < 70; ++j, ++n) {
+          for (Index l = j + 1; l <= i; ++l) {
+            want_gates[static_cast<std::size_t>(l * 2 + h / 2)] += w.scores[n];
+          }
+          want_slopes[static_cast<std::size_t>(h)] += static_cast<double>(j - i) * w.scores[n];
+        }
+      }
+    }
+  }
+  const double bound = tolerance<T>(s, rules.scale);
+  EXPECT_TRUE(near<T>(d_gates, want_gates, bound * 70 * 4));
+  EXPECT_TRUE(near<T>(d_slopes, want_slopes, bound * 70 * 70));
+}
+
 TEST(AttendVjpErrors, NameWhatDoesNotFit) {
   Random random(524);
   Gradients<float> g({2, 8, 8, 2, 2, 4, 4}, random);

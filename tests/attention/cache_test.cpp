@@ -191,6 +191,27 @@ TYPED_TEST(Cache, TokenByTokenIsTheWholePassWithPathIntegrals) {
                       });
 }
 
+TYPED_TEST(Cache, TokenByTokenIsTheWholePassWithGatedSlopes) {
+  using T = TypeParam;
+  Random random(552);
+  Strided<T> q(layouts(kBatch, kTokens, kHeads, kDim)[0], random);
+  Strided<T> wide(layouts(kBatch, kTokens, kHeads, kDim)[0], random);
+  const grape::GateParameters parameters{.query_weights = random.uniforms(kHeads * kDim, -1, 1),
+                                         .key_weights = random.uniforms(kHeads * kDim, -1, 1),
+                                         .omega = random.uniforms(kHeads, 0, 0.1)};
+  const std::vector<double> slopes(kHeads, 1.0);
+  const grape::GatedALiBi<T, grape::Gate::both> gated(
+      slopes, grape::GatedPath<grape::Gate::both>(parameters));
+  BiasAction<grape::accumulation_t<T>> action;
+  expect_streaming<T>(
+      random, no_rotation<grape::accumulation_t<T>>(), [&](Index first, Index count) {
+        if (first == 0) action = {};
+        gated.append(Sequence<T>::part(q, first, count), Sequence<T>::part(wide, first, count),
+                     Positions::range(first, count), action);
+        return &action;
+      });
+}
+
 // A raw cache turned by a spectrum that grows with the length is the whole pass by that spectrum.
 TYPED_TEST(Cache, RawKeysMeetAnySpectrum) {
   using T = TypeParam;

@@ -2,6 +2,7 @@
 // Attention of the paper's code and of independent code, outputs and gradients.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <optional>
 
 #include "attention/problem.hpp"
@@ -81,27 +82,35 @@ class GoldenAttention {
   bool normalised() const { return q_norm_.has_value(); }
   double bound() const { return bound_; }
 
+  // Queries and keys as attention sees them, normalised where the file says so.
+  std::vector<double> queries() const {
+    const auto& q = c_.inputs("q").data;
+    return q_norm_ ? q_norm_->apply(q) : q;
+  }
+  std::vector<double> keys() const {
+    const auto& k = c_.inputs("k").data;
+    return k_norm_ ? k_norm_->apply(k) : k;
+  }
+  grape::TensorView<double> view(std::vector<double>& x) const {
+    return grape::blhd(x.data(), batch_, seq_, heads_, dim_);
+  }
+
+  // `then(d_q, d_k)` adds what reaches queries and keys by way of the bias.
+  using Then = std::function<void(std::vector<double>&, std::vector<double>&)>;
   void expect(const grape::RotationAction<double>* rotation, const grape::BiasAction<double>* bias,
-              std::vector<double>* d_gates = nullptr,
-              std::vector<double>* d_features = nullptr) const {
+              const grape::BiasGradients& of_bias = {}, const Then& then = {}) const {
     const std::vector<double> q0 = c_.inputs("q").data, k0 = c_.inputs("k").data;
-    std::vector<double> q = q_norm_ ? q_norm_->apply(q0) : q0;
-    std::vector<double> k = k_norm_ ? k_norm_->apply(k0) : k0;
+    std::vector<double> q = queries(), k = keys();
     std::vector<double> v = c_.inputs("v").data, w = c_.inputs(more_ ? "w_y" : "w").data;
     std::vector<double> out(q.size()), d_q(q.size()), d_k(q.size()), d_v(q.size());
     std::vector<double> log_sum(static_cast<std::size_t>(batch_ * seq_ * heads_));
-    const auto view = [&](std::vector<double>& x) {
-      return grape::blhd(x.data(), batch_, seq_, heads_, dim_);
-    };
     const grape::AttendOptions<double> options{
         .rotation = rotation, .bias = bias, .causal = true, .log_sum = log_sum};
     grape::attend(view(q), view(k), view(v), view(out), options);
     expect_near("out", out, c_.outputs(more_ ? "y" : "out").data);
-    grape::BiasGradients of_bias;
-    if (d_gates != nullptr) of_bias.log_forget = *d_gates;
-    if (d_features != nullptr) of_bias.features = *d_features;
     grape::attend_vjp({view(q), view(k), view(v), view(out)}, view(w),
                       {.q = view(d_q), .k = view(d_k), .v = view(d_v), .bias = of_bias}, options);
+    if (then) then(d_q, d_k);
     expect_near("v", d_v, c_.gradients("v").data);
     expect_near("q", q_norm_ ? q_norm_->vjp(q0, d_q) : d_q, c_.gradients("q").data);
     expect_near("k", k_norm_ ? k_norm_->vjp(k0, d_k) : d_k, c_.gradients("k").data);
@@ -153,7 +162,7 @@ void expect_fox(const GoldenAttention& a, const Action* rotation) {
   const auto decay =
       grape::FoX<double>(a.heads()).at(grape::blh(gates.data(), a.batch(), a.seq(), a.heads()));
   std::vector<double> d_gates(gates.size(), 0.0);
-  a.expect(rotation, &decay, &d_gates);
+  a.expect(rotation, &decay, {.log_forget = d_gates});
   if (logits) {
     for (std::size_t i = 0; i < x.size(); ++i) d_gates[i] *= grape::log_sigmoid_derivative(x[i]);
   }
@@ -211,10 +220,68 @@ TEST(GoldenAttentionOf, PathIntegrals) {
       const auto bias =
           ap.at(grape::blhd(p.data.data(), p.shape[0], p.shape[1], p.shape[2], p.shape[3]));
       std::vector<double> d_features(p.data.size(), 0.0);
-      a.expect(nullptr, &bias, nullptr, &d_features);
+      a.expect(nullptr, &bias, {.features = d_features});
       a.expect_near("p", d_features, a.file().gradients("p").data);
     }
   }
+}
+
+// Gates that see queries and keys as attention does; their gradients come back by two ways.
+template <grape::Gate gate>
+void expect_gated(const std::string& family) {
+  const bool paper = family == "attention_gated_qk";
+  for (const std::string& name : golden::families(family)) {
+    SCOPED_TRACE(name);
+    const GoldenAttention a(name);
+    const golden::Case& c = a.file();
+    const char *query = paper ? "v_gate" : "gate_v", *key = paper ? "u" : "gate_u";
+    grape::GateParameters parameters{
+        .omega = c.inputs("omega").data, .softplus_omega = !paper, .normalized = !paper};
+    if (gate != grape::Gate::key) parameters.query_weights = c.inputs(query).data;
+    if (gate != grape::Gate::query) parameters.key_weights = c.inputs(key).data;
+    const auto sets = static_cast<std::size_t>(a.heads());
+    const grape::GatedALiBi<double, gate> encoder(
+        paper ? std::vector<double>(sets, 1.0) : c.inputs("slopes").data,
+        grape::GatedPath<gate>(parameters));
+    std::vector<double> q = a.queries(), k = a.keys();
+    const auto qs = a.view(q), ks = a.view(k);
+    const auto all = Positions::range(0, a.seq());
+    grape::BiasAction<double> bias;
+    if constexpr (gate == grape::Gate::both) {
+      encoder.at(qs, ks, all, all, grape::Future::mask, bias);
+    } else {
+      encoder.at(gate == grape::Gate::query ? qs : ks, all, all, grape::Future::mask, bias);
+    }
+    const auto gates = static_cast<std::size_t>(a.batch() * a.seq() * a.heads());
+    std::vector<double> d_factors(sets), d_omega(sets), d_query_gates, d_key_gates;
+    std::vector<double> d_query(parameters.query_weights.size());
+    std::vector<double> d_key(parameters.key_weights.size());
+    if (gate != grape::Gate::key) d_query_gates.resize(gates);
+    if (gate != grape::Gate::query) d_key_gates.resize(gates);
+    const grape::GatedGradients gradients{
+        .omega = d_omega, .query_weights = d_query, .key_weights = d_key};
+    a.expect(nullptr, &bias,
+             {.slopes = d_factors, .query_gates = d_query_gates, .key_gates = d_key_gates},
+             [&](std::vector<double>& d_q, std::vector<double>& d_k) {
+               if constexpr (gate != grape::Gate::key) {
+                 grape::apply_query_gate_vjp(encoder, qs, d_query_gates, a.view(d_q), gradients);
+               }
+               if constexpr (gate != grape::Gate::query) {
+                 grape::apply_key_gate_vjp(encoder, ks, d_key_gates, a.view(d_k), gradients);
+               }
+             });
+    grape::apply_gated_slope_vjp(encoder, d_factors, gradients);
+    a.expect_near("omega", d_omega, c.gradients("omega").data);
+    if (gate != grape::Gate::key) a.expect_near("v", d_query, c.gradients(query).data);
+    if (gate != grape::Gate::query) a.expect_near("u", d_key, c.gradients(key).data);
+  }
+}
+
+TEST(GoldenAttentionOf, GatedSlopes) {
+  expect_gated<grape::Gate::both>("attention_gated_qk");
+  expect_gated<grape::Gate::both>("attention_grape_a_qk");
+  expect_gated<grape::Gate::query>("attention_grape_a_q");
+  expect_gated<grape::Gate::key>("attention_grape_a_k");
 }
 
 }  // namespace

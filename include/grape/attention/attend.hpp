@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 #include "grape/apply/bias.hpp"
 #include "grape/apply/rotation.hpp"
@@ -19,6 +20,7 @@
 #include "grape/core/error.hpp"
 #include "grape/core/executor.hpp"
 #include "grape/core/view.hpp"
+#include "grape/encoder/sum_bias.hpp"
 
 namespace grape::inline v0 {
 namespace detail {
@@ -165,6 +167,27 @@ void check_gradient_tensors(const AttendTensors<T>& forward, const TensorView<co
   }
 }
 
+/// Whether any gradient of a bias is wanted.
+inline bool is_wanted(const BiasGradients& d) {
+  return !d.slopes.empty() || !d.log_forget.empty() || !d.query_gates.empty() ||
+         !d.key_gates.empty() || !d.features.empty() || !d.parts.empty();
+}
+
+/// The biases whose gradients are wanted, all checked.
+template <class A>
+std::vector<BiasLeaf<A>> bias_leaves(const BiasAction<A>* bias, const BiasGradients& gradients) {
+  std::vector<BiasLeaf<A>> leaves;
+  if (bias == nullptr) {
+    if (is_wanted(gradients)) fail("gradients.bias", "gradients without a bias", "empty spans");
+    return leaves;
+  }
+  for_each_leaf(*bias, gradients, [&](const BiasAction<A>& leaf, const BiasGradients& d) {
+    check_gradients(leaf, d);
+    if (is_wanted(d)) leaves.push_back({&leaf, d});
+  });
+  return leaves;
+}
+
 /// Gradients of a rotation's parameters.
 struct RotationGradients {
   std::span<double> frequencies, phases;
@@ -255,14 +278,7 @@ void attend_vjp(const std::type_identity_t<AttendTensors<std::remove_const_t<D>>
   if (plan.log_sum.empty() && q.batch() * q.heads() * q.seq() != 0) {
     detail::fail("log_sum", "none", "what attend() wrote: the logarithms of the rows' sums");
   }
-  const BiasGradients& of_bias = gradients.bias;
-  const bool bias_wanted = !of_bias.slopes.empty() || !of_bias.log_forget.empty() ||
-                           !of_bias.query_gates.empty() || !of_bias.key_gates.empty() ||
-                           !of_bias.features.empty();
-  if (bias_wanted && plan.bias == nullptr) {
-    detail::fail("gradients.bias", "gradients without a bias", "empty spans");
-  }
-  if (plan.bias != nullptr) detail::check_gradients(*plan.bias, of_bias);
+  const std::vector<detail::BiasLeaf<A>> leaves = detail::bias_leaves(plan.bias, gradients.bias);
   const detail::RotationGradients of_queries{gradients.frequencies, gradients.phases};
   const detail::RotationGradients of_key_rotation{gradients.key_frequencies, gradients.key_phases};
   detail::check_rotation_gradients("", of_queries, options.rotation);
@@ -271,13 +287,13 @@ void attend_vjp(const std::type_identity_t<AttendTensors<std::remove_const_t<D>>
       options.key_rotation != nullptr ? of_key_rotation : of_queries;
   detail::with_rotated_vjp(
       rotations.keys, k, gradients.k, of_keys, executor, [&](const auto& keys, const auto& d_keys) {
-        detail::with_rotated_vjp(rotations.queries, q, gradients.q, of_queries, executor,
-                                 [&](const auto& queries, const auto& d_queries) {
-                                   detail::attend_backward(
-                                       detail::BackwardTensors{queries, keys, v, out, d_output,
-                                                               d_queries, d_keys, gradients.v},
-                                       plan, bias_wanted ? &of_bias : nullptr, executor);
-                                 });
+        detail::with_rotated_vjp(
+            rotations.queries, q, gradients.q, of_queries, executor,
+            [&](const auto& queries, const auto& d_queries) {
+              detail::attend_backward(detail::BackwardTensors{queries, keys, v, out, d_output,
+                                                              d_queries, d_keys, gradients.v},
+                                      plan, std::span<const detail::BiasLeaf<A>>(leaves), executor);
+            });
       });
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "grape/attention/detail/forward.hpp"
@@ -81,6 +82,35 @@ class KeyHead {
   LineVector<A> memory_;
 };
 
+/// A bias whose gradients are wanted (a part, where the bias is a sum), and where to.
+template <class A>
+struct BiasLeaf {
+  const BiasAction<A>* bias;
+  BiasGradients gradients;
+};
+
+/// The same for one task, with the scratch of a parameter head.
+template <class A>
+struct BiasTask {
+  const BiasAction<A>* bias;
+  BiasGradients gradients;
+  std::vector<double> path;
+
+  BiasTask(const BiasAction<A>& bias_, const BiasGradients& gradients_)
+      : bias(&bias_),
+        gradients(gradients_),
+        path(static_cast<std::size_t>(bias_.gradient_sizes().path), 0.0) {
+    gradients.path = path;
+  }
+  /// After the last query of a head.
+  void finish(Index b, Index head, Index heads) {
+    const Index width = heads / bias->heads();
+    if ((head + 1) % width != 0) return;
+    bias->finish_vjp(bias->batch() == 1 ? 0 : b, head / width, gradients);
+    std::fill(path.begin(), path.end(), 0.0);
+  }
+};
+
 /// What a run of queries needs on the way back: scaled queries, output gradients, their products
 /// with the output, and a tile of weights and one of score gradients.
 template <class A>
@@ -126,7 +156,7 @@ class BackwardRun {
 
   /// Keys [key, key + count): the weights again, then every gradient that they take part in.
   void take(const AttentionPlan<A>& plan, const Visibility& visible, Index heads, KeyHead<A>& k,
-            Index key, Index count, Index dim, const BiasGradients* gradients) {
+            Index key, Index count, Index dim, std::span<const BiasTask<A>> biases) {
     const Index columns = round_to_lanes<A>(count);
     multiply<Start::zero>(Factor<A>{queries(), columns_, 1}, k.turned_keys(key), kKeys, weights(),
                           kKeys, rows_, dim, columns);
@@ -138,7 +168,7 @@ class BackwardRun {
       exp_row(weights() + r * kKeys, columns, base_[r]);
       softmax_row_vjp(weights() + r * kKeys, mean_[r], columns, d_scores() + r * kKeys);
     }
-    if (gradients != nullptr) bias_vjp(plan, heads, key, count, *gradients);
+    if (!biases.empty()) bias_vjp(biases, heads, key, count);
     multiply<Start::add>(Factor<A>{d_scores(), kKeys, 1}, k.keys(key), columns_, d_queries(),
                          columns_, rows_, count, columns_);
     multiply<Start::add>(Factor<A>{d_scores(), 1, kKeys}, queries(), columns_, k.d_keys(key),
@@ -157,16 +187,17 @@ class BackwardRun {
   }
 
  private:
-  void bias_vjp(const AttentionPlan<A>& plan, Index heads, Index key, Index count,
-                const BiasGradients& gradients) {
+  void bias_vjp(std::span<const BiasTask<A>> biases, Index heads, Index key, Index count) {
     for (Index r = 0; r < rows_; ++r) {
       // A row's score gradients add up to 0: what lies before the tile is minus the rest.
       double sum = 0;
       for (Index c = 0; c < count; ++c) sum += static_cast<double>(d_scores()[r * kKeys + c]);
       before_[r] -= sum;
     }
-    plan.bias->tile_vjp(bias_tile(*plan.bias, batch_, head_, heads, first_, rows_, key, count),
-                        d_scores(), kKeys, before_, gradients);
+    for (const BiasTask<A>& task : biases) {
+      task.bias->tile_vjp(bias_tile(*task.bias, batch_, head_, heads, first_, rows_, key, count),
+                          d_scores(), kKeys, before_, task.gradients);
+    }
   }
 
   A* queries() { return memory_.data(); }
@@ -246,23 +277,27 @@ struct BackwardTensors {
   TensorView<T> d_v;
 };
 
-/// Gradients of attend_forward, overwritten, and of the bias, added to where `gradients` is not
-/// null. A task serves whole key heads and, for a bias's gradients, whole parameter heads.
+/// Gradients of attend_forward, overwritten, and of biases, added to. A task serves whole key heads
+/// and, for a bias's gradients, whole parameter heads.
 template <class Q, class K, class T, class A, Executor E>
 void attend_backward(const BackwardTensors<Q, K, T>& x, const AttentionPlan<A>& plan,
-                     const BiasGradients* gradients, const E& executor) {
+                     std::span<const BiasLeaf<A>> leaves, const E& executor) {
   const Index heads = x.q.heads(), batch = x.q.batch();
-  const Index sets = gradients != nullptr ? plan.bias->heads() : plan.key_heads;
-  const Index units = std::gcd(plan.key_heads, sets), width = heads / units;
-  BatchGradients of_batch(gradients != nullptr ? *gradients : BiasGradients{},
-                          gradients != nullptr ? plan.bias->batch() : 1, batch);
+  Index units = plan.key_heads;
+  std::vector<BatchGradients> of_batch;
+  for (const BiasLeaf<A>& leaf : leaves) {
+    units = std::gcd(units, leaf.bias->heads());
+    of_batch.emplace_back(leaf.gradients, leaf.bias->batch(), batch);
+  }
+  const Index width = heads / units;
   executor.run(batch * units, [&](Index task) {
     const Index b = task / units, first_head = task % units * width;
     const Visibility visible = plan.visible(b, x.q.seq());
-    BiasGradients mine = of_batch.of(b);
-    std::vector<double> path(
-        static_cast<std::size_t>(gradients != nullptr ? plan.bias->gradient_sizes().path : 0));
-    mine.path = path;
+    std::vector<BiasTask<A>> biases;
+    biases.reserve(leaves.size());  // tasks point into themselves
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
+      biases.emplace_back(*leaves[i].bias, of_batch[i].of(b));
+    }
     KeyHead<A> k(x.k.seq(), x.k.dim(), x.v.dim());
     BackwardRun<A> run(k.columns(), k.value_columns());
     for (Index h = first_head; h < first_head + width; ++h) {
@@ -279,19 +314,16 @@ void attend_backward(const BackwardTensors<Q, K, T>& x, const AttentionPlan<A>& 
             run.carry_bias(plan, heads, key, end - key);
           } else {
             run.take(plan, visible, heads, k, key, end - key, x.q.dim(),
-                     gradients != nullptr ? &mine : nullptr);
+                     std::span<const BiasTask<A>>(biases));
           }
         }
         run.finish(x.d_q, plan);
       }
       if (h % group == group - 1) k.store_gradients(x.d_k, x.d_v, b, key_head);
-      if (gradients != nullptr && (h + 1) % (heads / sets) == 0) {
-        plan.bias->finish_vjp(plan.bias->batch() == 1 ? 0 : b, h / (heads / sets), mine);
-        std::fill(path.begin(), path.end(), 0.0);
-      }
+      for (BiasTask<A>& bias : biases) bias.finish(b, h, heads);
     }
   });
-  of_batch.add_up();
+  for (BatchGradients& gradients : of_batch) gradients.add_up();
 }
 
 }  // namespace detail
