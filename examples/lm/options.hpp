@@ -31,7 +31,7 @@ struct Options {
 inline constexpr const char* kHelp =
     R"(lm: a small transformer over bytes, trained once for each position encoding
 
-  --encoding NAMES   none, rope, grape_m_frame, grape_m_compact, alibi, fox, or parts joined by
+  --encoding NAMES   none, rope, alibi, fox, grape_m_frame, grape_m_compact, or parts joined by
                      '+'; several separated by commas (default none,rope,alibi)
   --text FILE        what to learn (default: the Eigen headers; at most the first 4 MiB)
   --out DIR          where curves.svg, loss.csv and extrapolation.csv go (default lm_out)

@@ -138,10 +138,10 @@ struct Part {
 template <class Scalar>
 inline constexpr Part<Scalar> kParts[] = {
     {"rope", &make<Rotary<Scalar>, Scalar>},
-    {"grape_m_frame", &make<LearnedFrame<Scalar>, Scalar>},
-    {"grape_m_compact", &make<CompactMixture<Scalar>, Scalar>},
     {"alibi", &make<LinearBias<Scalar>, Scalar>},
     {"fox", &make<Forgetting<Scalar>, Scalar>},
+    {"grape_m_frame", &make<LearnedFrame<Scalar>, Scalar>},
+    {"grape_m_compact", &make<CompactMixture<Scalar>, Scalar>},
 };
 
 /// Takes the parts of "a+b+c"; throws if one is unknown or named twice.
