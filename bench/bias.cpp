@@ -67,6 +67,23 @@ bool linear_and_cumulative() {
   return ok;
 }
 
+/// Gates of both sides, computed beforehand as Encoder::at does.
+bool gated() {
+  const Index seq = bench::smoke() ? 64 : 1024, heads = 32, dim = 64;
+  const Positions all = Positions::range(0, seq);
+  std::vector<float> x(static_cast<std::size_t>(seq * heads * dim));
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i) * 0.3f);
+  const std::vector<double> weights(static_cast<std::size_t>(heads * dim), 0.1);
+  const std::vector<double> omega(static_cast<std::size_t>(heads), 1.0);
+  using grape::Gate;
+  const grape::GatedALiBi<float, Gate::both> encoder(
+      grape::alibi_slopes(heads),
+      grape::GatedPath<Gate::both>(
+          {.query_weights = weights, .key_weights = weights, .omega = omega}));
+  const auto view = grape::blhd(x.data(), 1, seq, heads, dim);
+  return bias_case("gated QK, masked", {heads, seq, seq}, encoder.at(view, view, all, all), 1.3);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -74,7 +91,8 @@ int main(int argc, char** argv) {
     if (std::strcmp(argv[i], "--smoke") == 0) bench::smoke() = true;
   }
   bench::head("Bias added to fp32 scores [32 heads, 1024, 1024]", "pass x *= c", "add_bias");
-  const bool ok = linear_and_cumulative();
+  bool ok = linear_and_cumulative();
+  ok &= gated();
   std::printf("\n%s\n", ok ? "every bound holds" : "a bound was missed");
   return 0;
 }
