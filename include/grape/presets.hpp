@@ -7,6 +7,7 @@
 #include "grape/encoder/cumulative_bias.hpp"
 #include "grape/encoder/encoder.hpp"
 #include "grape/encoder/gated_encoder.hpp"
+#include "grape/encoder/grid_bias.hpp"
 #include "grape/encoder/linear_bias.hpp"
 #include "grape/encoder/path_integral_bias.hpp"
 #include "grape/generator/canonical_planes.hpp"
@@ -27,6 +28,7 @@ namespace grape::inline v0 {
 // | AxialRoPE | the same                 | a coordinate an axis       | appendix G            |
 // | ALiBi  | rank-1 nilpotent, gl(d + 2)  | linear                     | section 4, eq. (4.7)  |
 // | GatedALiBi | rank-1 nilpotent, gl(d + 2) | linear, gated by content | section 4, eq. (4.6) |
+// | GridALiBi | rank-1 nilpotent, gl(d + 2) | offsets on a grid        | appendix G            |
 // | FoX    | rank-1 nilpotent, gl(d + 2)  | cumulative, of log gates   | appendix C            |
 // | PathIntegral | rank-1 nilpotent, gl(d + 2) | path integral of edges   | section 5, GRAPE-AP   |
 
@@ -48,6 +50,10 @@ using AxialRoPE = Encoder<CanonicalPlanes<Scalar, pairing>, AxialPath>;
 /// Attention with linear biases: ALiBi<float> alibi(num_heads), or alibi(slopes).
 template <Element Scalar>
 using ALiBi = Encoder<UnipotentGenerator<Scalar>, LinearPath>;
+
+/// Biases of offsets on a grid: GridALiBi<float> grid(slopes, GridPath::radial()).
+template <Element Scalar>
+using GridALiBi = Encoder<UnipotentGenerator<Scalar>, GridPath>;
 
 /// The forgetting transformer's decay: FoX<float> fox(num_heads), fox.at(log_forget) with log
 /// forget gates [batch, seq, heads, 1] <= 0 (see log_sigmoid).
