@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "grape/encoder/gated_bias.hpp"
 #include "grape/presets.hpp"
 #include "grape/spectrum/log_uniform.hpp"
 #include "support/errors.hpp"
@@ -343,6 +344,90 @@ TEST(LiftGradients, AreThoseOfTheBias) {
       EXPECT_EQ(slopes_again, d_slopes);
       EXPECT_EQ(gates_again, d_gates);
       for (Index t = 0; t < kSeq; ++t) EXPECT_EQ(head(1, t, 3, 2), d_q.at(1, t, 3, 2));
+    }
+  }
+}
+
+// Gates of 4 query heads and 2 key heads, either of them absent in turn.
+struct Gated {
+  std::vector<double> a, c;
+  grape::BiasAction<double> action;
+
+  Gated(Random& random, Index seq, bool query, bool key) {
+    a = random.uniforms(2 * seq * 4, 0, 2);
+    c = random.uniforms(2 * seq * 2, 0, 2);
+    grape::GateValues<double> gates;
+    if (query)
+      gates.query.emplace(grape::TensorView<const double>(grape::blh(a.data(), 2, seq, 4)));
+    if (key) gates.key.emplace(grape::TensorView<const double>(grape::blh(c.data(), 2, seq, 2)));
+    const std::vector<double> factors{0.5, 0.3};
+    grape::GatedBias<double> source;
+    const auto range = Positions::range(3, seq);
+    source.assign({factors, gates, range, range});
+    action = grape::BiasAction<double>(source);
+  }
+};
+
+TEST(LiftGated, ProductAndGradientsAreThoseOfTheBias) {
+  Random random(710);
+  constexpr Index kSeq = 11, kDim = 3;
+  std::vector<double> d_scores = random.uniforms(2 * 4 * kSeq * kSeq, -1, 1);
+  for (std::size_t n = 0; n < d_scores.size(); ++n) {
+    if (n % kSeq > n / kSeq % kSeq) d_scores[n] = 0;
+  }
+  const auto scores = grape::bhqk(d_scores.data(), 2, 4, kSeq, kSeq);
+  for (const auto& [query, key] : {std::pair{true, true}, {true, false}, {false, true}}) {
+    for (const LiftCentre centre : {LiftCentre::origin, LiftCentre::middle}) {
+      const Gated gated(random, kSeq, query, key);
+      const auto& bias = gated.action;
+      const Index heads = bias.heads(), extra = query && key ? 4 : 2;
+      EXPECT_EQ(heads, query ? 4 : 2);
+      const LiftOptions options{.scale = 0.5, .centre = centre};
+      EXPECT_EQ(grape::lift_extra<double>(bias, options), extra);
+      const Tensor<double> q(2, kSeq, 4, kDim, random), k(2, kSeq, 2, kDim, random);
+      Tensor<double> q_out(2, kSeq, 4, kDim + extra), k_out(2, kSeq, 2, kDim + extra);
+      grape::lift(bias, q.constant(), k.constant(), q_out.view(), k_out.view(), options);
+      for (Index b = 0; b < 2; ++b) {
+        for (Index h = 0; h < 4; ++h) {
+          for (Index i = 0; i < kSeq; ++i) {
+            for (Index j = 0; j <= i; ++j) {
+              // 4 products below 0.5 * 14 * 4 and one below 3, each of a few roundings.
+              EXPECT_NEAR(0.5 * product(q_out, k_out, b, h, i, j, kDim + extra),
+                          0.5 * product(q, k, b, h, i, j, kDim) + bias(b, h * heads / 4, i, j),
+                          8 * 4 * 28 * 0x1p-53);
+            }
+          }
+        }
+      }
+      const LiftedGradients d(q_out, k_out, d_scores, 0.5);
+      Tensor<double> d_q(2, kSeq, 4, kDim), d_k(2, kSeq, 2, kDim);
+      const auto of_query = static_cast<std::size_t>(query ? 2 * kSeq * heads : 0);
+      const auto of_key = static_cast<std::size_t>(key ? 2 * kSeq * heads : 0);
+      const auto of_heads = static_cast<std::size_t>(heads);
+      std::vector<double> slopes(of_heads, 0.5), query_gates(of_query, 0.25), key_gates(of_key);
+      const grape::BiasGradients got{
+          .slopes = slopes, .query_gates = query_gates, .key_gates = key_gates};
+      grape::lift_queries_vjp(bias, d.q.constant(), d_q.view(), got, options);
+      grape::lift_keys_vjp(bias, d.k.constant(), d_k.view(), got, options);
+      std::vector<double> want_slopes(of_heads, 0.5), want_query(of_query, 0.25), want_key(of_key);
+      grape::add_bias_vjp(
+          bias, scores, {.slopes = want_slopes, .query_gates = want_query, .key_gates = want_key});
+      // Sums of 2 * 2 * 11 * 11 terms of at most 14 * 4.
+      constexpr double kBound = 484 * 56 * 484 * 0x1p-53;
+      for (std::size_t i = 0; i < of_heads; ++i) EXPECT_NEAR(slopes[i], want_slopes[i], kBound);
+      for (std::size_t i = 0; i < of_query; ++i) {
+        EXPECT_NEAR(query_gates[i], want_query[i], kBound);
+      }
+      // Heads that share a key gate: their gradients together.
+      const Index group = heads / 2;
+      for (std::size_t i = 0; i < of_key; i += static_cast<std::size_t>(group)) {
+        double sum = 0, want = 0;
+        for (std::size_t g = i; g < i + static_cast<std::size_t>(group); ++g) {
+          sum += key_gates[g];
+          want += want_key[g];
+        }
+        EXPECT_NEAR(sum, want, kBound);
+      }
     }
   }
 }

@@ -47,7 +47,7 @@ struct LiftRole {
   Index tokens() const { return side == LiftSide::query ? bias.queries() : bias.keys(); }
   /// Parameter heads of this side.
   Index sets() const {
-    return side == LiftSide::query || bias.lift().lift_keys_by_head() ? bias.heads() : 1;
+    return side == LiftSide::query ? bias.heads() : bias.lift().lift_key_heads();
   }
   Index batch_of(Index b) const { return bias.batch() == 1 ? 0 : b; }
   LiftSlice slice(Index batch, Index set, const LiftOptions& options) const {
@@ -166,39 +166,36 @@ void lift_side_vjp(const LiftRole<A>& role, const TensorView<const T>& d_out,
   const std::size_t terms = plan.terms.size();
   const auto of_sets = static_cast<std::size_t>(gradients.slopes.empty() ? 0 : all_sets);
   std::vector<double> partial(static_cast<std::size_t>(role.bias.batch()) * of_sets, 0.0);
-  const bool has_parameters = role.side == LiftSide::query || role.bias.lift().lift_keys_by_head();
-  if (has_parameters) {
-    executor.run(role.bias.batch() * sets, [&](Index i) {
-      const Index batch = i / sets, set = i % sets;
-      std::vector<double> d(static_cast<std::size_t>(d_x.seq()) * terms, 0.0);
-      for (Index b = 0; b < d_x.batch(); ++b) {
-        if (role.batch_of(b) != batch) continue;
-        for (Index h = 0; h < heads; ++h) {
-          if (parameter_set(h, heads, sets) != set) continue;
-          for (Index t = 0; t < d_x.seq(); ++t) {
-            double* row = d.data() + static_cast<std::size_t>(t) * terms;
-            Index at = d_x.dim();
-            for (const LiftColumn& c : plan.columns) {
-              const Index part = role.side == LiftSide::query ? c.query_part : c.key_part;
-              const double x = static_cast<double>(widen(d_out(b, t, h, at++)));
-              if (part == 0) row[c.term] += x * plan.scale(role.side, c.term);
-            }
+  executor.run(role.bias.batch() * sets, [&](Index i) {
+    const Index batch = i / sets, set = i % sets;
+    std::vector<double> d(static_cast<std::size_t>(d_x.seq()) * terms, 0.0);
+    for (Index b = 0; b < d_x.batch(); ++b) {
+      if (role.batch_of(b) != batch) continue;
+      for (Index h = 0; h < heads; ++h) {
+        if (parameter_set(h, heads, sets) != set) continue;
+        for (Index t = 0; t < d_x.seq(); ++t) {
+          double* row = d.data() + static_cast<std::size_t>(t) * terms;
+          Index at = d_x.dim();
+          for (const LiftColumn& c : plan.columns) {
+            const Index part = role.side == LiftSide::query ? c.query_part : c.key_part;
+            const double x = static_cast<double>(widen(d_out(b, t, h, at++)));
+            if (part == 0) row[c.term] += x * plan.scale(role.side, c.term);
           }
         }
       }
-      BiasGradients mine = gradients;
-      mine.slopes =
-          std::span<double>(partial).subspan(static_cast<std::size_t>(batch) * of_sets, of_sets);
-      std::vector<double> path(
-          static_cast<std::size_t>(gradients.log_forget.empty() ? 0
-                                                                : role.bias.gradient_sizes().path),
-          0.0);
-      mine.path = path;
-      role.bias.lift().lift_factors_vjp(role.slice(batch, set, options), d.data(), mine);
-      role.bias.finish_vjp(batch, set, mine);
-    });
-    for (std::size_t i = 0; i < partial.size(); ++i) gradients.slopes[i % of_sets] += partial[i];
-  }
+    }
+    BiasGradients mine = gradients;
+    mine.slopes =
+        std::span<double>(partial).subspan(static_cast<std::size_t>(batch) * of_sets, of_sets);
+    std::vector<double> path(
+        static_cast<std::size_t>(gradients.log_forget.empty() ? 0
+                                                              : role.bias.gradient_sizes().path),
+        0.0);
+    mine.path = path;
+    role.bias.lift().lift_factors_vjp(role.slice(batch, set, options), d.data(), mine);
+    role.bias.finish_vjp(batch, set, mine);
+  });
+  for (std::size_t i = 0; i < partial.size(); ++i) gradients.slopes[i % of_sets] += partial[i];
   const double gain = role.side == LiftSide::query ? plan.gain : 1.0;
   executor.run(d_x.batch() * heads, [&](Index i) {
     const Index b = i / heads, h = i % heads;

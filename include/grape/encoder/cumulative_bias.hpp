@@ -187,7 +187,7 @@ class CumulativeBias : public LiftSource {
     }
     return {{LiftFactor::head, LiftFactor::path}, {LiftFactor::path, LiftFactor::one}};
   }
-  bool lift_keys_by_head() const override { return true; }
+  Index lift_key_heads() const override { return heads(); }
   double lift_slope(Index /*term*/, Index head) const override {
     return slopes_[static_cast<std::size_t>(head)];
   }

@@ -18,6 +18,7 @@
 #include "grape/encoder/detail/linear_row.hpp"
 #include "grape/encoder/detail/position_list.hpp"
 #include "grape/encoder/heads.hpp"
+#include "grape/encoder/lift_source.hpp"
 
 namespace grape::inline v0 {
 
@@ -40,7 +41,7 @@ struct GateValues {
 /// heads() is the number of heads of the gates, the larger one where query heads share key heads;
 /// BiasGradients::slopes is the gradient of f for each of them.
 template <Accumulator A>
-class GatedBias {
+class GatedBias : public LiftSource {
  public:
   static constexpr bool uses_carry = false;
 
@@ -203,7 +204,101 @@ class GatedBias {
     gradients.slopes[static_cast<std::size_t>(where.head)] += d_factor;
   }
 
+  // b = f a_i p_j + (-f p_i a_i) 1 + f (p_j c_j) + (-f p_i) c_j, the terms of absent gates left
+  // out.
+  std::vector<LiftTerm> lift_terms() const override {
+    if (future_ == Future::symmetric) {
+      detail::fail("bias", "Future::symmetric", "a causal bias: |i - j| is no sum of products");
+    }
+    std::vector<LiftTerm> terms;
+    if (query_gates_.given) {
+      terms.push_back({LiftFactor::gate, LiftFactor::path});
+      terms.push_back({LiftFactor::path, LiftFactor::one});
+    }
+    if (key_gates_.given) {
+      terms.push_back({LiftFactor::head, LiftFactor::path});
+      terms.push_back({LiftFactor::path, LiftFactor::gate});
+    }
+    return terms;
+  }
+  Index lift_key_heads() const override { return key_gates_.heads; }
+  double lift_slope(Index /*term*/, Index head) const override {
+    return static_cast<double>(factor(head));
+  }
+  void lift_factors(const LiftSlice& where, double* out) const override {
+    if (where.side == LiftSide::query) {
+      const double f = lift_slope(0, where.head);
+      for_each_lifted(where, [&](Index, double p, double gate) {
+        if (query_gates_.given) {
+          *out++ = f * gate;
+          *out++ = -f * p * gate;
+        }
+        if (key_gates_.given) {
+          *out++ = f;
+          *out++ = -f * p;
+        }
+      });
+    } else {
+      for_each_lifted(where, [&](Index, double p, double gate) {
+        if (query_gates_.given) {
+          *out++ = p;
+          *out++ = 1;
+        }
+        if (key_gates_.given) {
+          *out++ = p * gate;
+          *out++ = gate;
+        }
+      });
+    }
+  }
+  void lift_factors_vjp(const LiftSlice& where, const double* d,
+                        const BiasGradients& gradients) const override {
+    const Index count =
+        static_cast<Index>(query_gates_.given) + static_cast<Index>(key_gates_.given);
+    const double* of_keys = d + (query_gates_.given ? 2 : 0);
+    if (where.side == LiftSide::query) {
+      const double f = lift_slope(0, where.head);
+      double d_factor = 0;
+      for_each_lifted(where, [&](Index t, double p, double gate) {
+        const Index at = 2 * count * t;
+        if (query_gates_.given) {
+          const double of_gate = d[at] - p * d[at + 1];
+          d_factor += gate * of_gate;
+          if (!gradients.query_gates.empty()) {
+            const Index to = (where.batch * queries() + t) * heads_ + where.head;
+            gradients.query_gates[static_cast<std::size_t>(to)] += f * of_gate;
+          }
+        }
+        if (key_gates_.given) d_factor += of_keys[at] - p * of_keys[at + 1];
+      });
+      if (gradients.slopes.empty()) return;
+      gradients.slopes[static_cast<std::size_t>(where.head)] += d_factor;
+    } else if (!gradients.key_gates.empty()) {
+      // Heads that share a key gate share its gradient: the first of them gets it.
+      const Index head = where.head * (heads_ / key_gates_.heads);
+      for_each_lifted(where, [&](Index t, double p, double) {
+        const Index at = 2 * count * t, to = (where.batch * keys() + t) * heads_ + head;
+        gradients.key_gates[static_cast<std::size_t>(to)] += p * of_keys[at] + of_keys[at + 1];
+      });
+    }
+  }
+
  private:
+  /// Visits the tokens of a side with their positions, subtracted from the centre in integers, and
+  /// gates.
+  template <class Visit>
+  void for_each_lifted(const LiftSlice& where, Visit&& visit) const {
+    const bool query = where.side == LiftSide::query;
+    const std::int64_t centre = where.centred ? keys_.middle(where.batch) : 0;
+    const List& list = query ? positions_ : keys_;
+    const A* gates = query ? query_gates_.row(where.batch, where.head, heads_)
+                           : key_gates_.row(where.batch, where.head, key_gates_.heads);
+    for (Index t = 0; t < list.seq(); ++t) {
+      visit(t, static_cast<double>(list.at(where.batch, t) - centre),
+            static_cast<double>(gates[t]));
+    }
+  }
+
   using List = detail::PositionList;
   using View = std::optional<TensorView<const A>>;
 

@@ -23,8 +23,8 @@ struct LiftTerm {
   LiftFactor query, key;
 };
 
-/// All tokens of one side, batch entry and parameter head. `centred` measures paths from the middle
-/// of the keys', so that they are half as large.
+/// All tokens of one side, batch entry and parameter head (of keys: of lift_key_heads()). `centred`
+/// measures paths from the middle of the keys', so that they are half as large.
 struct LiftSlice {
   LiftSide side;
   Index batch;
@@ -44,9 +44,9 @@ class LiftSource {
 
   /// Throws ArgumentError where the bias holds what no such product can say.
   virtual std::vector<LiftTerm> lift_terms() const = 0;
-  /// Whether keys' factors differ between parameter heads. Where they do not, keys of any number of
-  /// heads can be lifted, and their factors have no gradients.
-  virtual bool lift_keys_by_head() const = 0;
+  /// Parameter heads between which keys' factors differ, a divisor of the bias's heads; where it is
+  /// 1, keys of any number of heads can be lifted.
+  virtual Index lift_key_heads() const = 0;
   /// The factor of kind `head`.
   virtual double lift_slope(Index term, Index head) const = 0;
   /// Writes out[token, term], the factors of all queries or all keys.

@@ -149,7 +149,7 @@ class LinearBias : public LiftSource {
     }
     return {{LiftFactor::head, LiftFactor::path}, {LiftFactor::path, LiftFactor::one}};
   }
-  bool lift_keys_by_head() const override { return false; }
+  Index lift_key_heads() const override { return 1; }
   double lift_slope(Index /*term*/, Index head) const override {
     return static_cast<double>(slope(head));
   }
@@ -172,11 +172,7 @@ class LinearBias : public LiftSource {
   /// Visits the tokens of a side with their positions, subtracted from the centre in integers.
   template <class Visit>
   void for_each_lifted(const LiftSlice& where, Visit&& visit) const {
-    std::int64_t centre = 0;
-    if (where.centred && keys() > 0) {
-      const auto [low, high] = keys_.bounds(where.batch, 0, keys());
-      centre = low + (high - low) / 2;
-    }
+    const std::int64_t centre = where.centred ? keys_.middle(where.batch) : 0;
     const List& list = where.side == LiftSide::query ? queries_ : keys_;
     for (Index t = 0; t < list.seq(); ++t) {
       visit(t, static_cast<double>(list.at(where.batch, t) - centre));

@@ -102,6 +102,12 @@ class PositionList {
     const auto [low, high] = std::minmax_element(row(b) + t, row(b) + t + count);
     return {*low, *high};
   }
+  /// Half way between the least and the greatest position of a batch entry; 0 if there is none.
+  std::int64_t middle(Index b) const {
+    if (seq_ == 0) return 0;
+    const auto [low, high] = bounds(b, 0, seq_);
+    return low + (high - low) / 2;
+  }
 
  private:
   static constexpr std::int64_t kEnd = std::int64_t{1} << 62;
