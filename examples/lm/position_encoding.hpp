@@ -12,6 +12,7 @@
 
 #include "encoding.hpp"
 #include "frame_encodings.hpp"
+#include "gated_encodings.hpp"
 #include "parameters.hpp"
 
 namespace lm {
@@ -76,14 +77,10 @@ class Forgetting final : public PositionEncoding<Scalar> {
   void encode(const Vector<Scalar>& parameters, const AttentionInput<Scalar>& input) override {
     logits_.noalias() = input.x * weight_.in(parameters).transpose();
     logits_.rowwise() += bias_.in(parameters).row(0);
-    // The gates of earlier tokens stay, for a query sums the gates since each key. Only a single
-    // sequence is decoded, so that new tokens are new rows.
-    const Index earlier = input.batch * input.start;
-    gates_.conservativeResize(earlier + logits_.rows(), logits_.cols());
-    gates_.bottomRows(logits_.rows()) = logits_.unaryExpr(&grape::log_sigmoid<Scalar>);
-    const Index keys = input.start + input.count;
-    fox_.at(grape::blh(gates_.data(), input.batch, keys, gates_.cols()),
-            grape::QueryRange{input.start, input.count}, decay_);
+    gates_ = logits_.unaryExpr(&grape::log_sigmoid<Scalar>);
+    // Decoding goes on with the sums of the earlier tokens' gates.
+    if (input.start == 0) decay_ = {};
+    fox_.append(grape::blh(gates_.data(), input.batch, input.count, gates_.cols()), decay_);
   }
 
   void add_bias(grape::ScoreView<Scalar> scores) override { grape::add_bias(decay_, scores); }
@@ -108,7 +105,7 @@ class Forgetting final : public PositionEncoding<Scalar> {
   ParameterBlock weight_, bias_;
   grape::FoX<Scalar> fox_;
   grape::BiasAction<Scalar> decay_;
-  Matrix<Scalar> logits_, gates_, d_logits_;  // [tokens, heads]; gates_ with the earlier tokens
+  Matrix<Scalar> logits_, gates_, d_logits_;  // [tokens, heads]
   std::vector<double> d_gates_;
 };
 
@@ -137,6 +134,9 @@ struct Part {
 /// The parts by name. Joined parts act in the order of this table, whatever the order in the name.
 template <class Scalar>
 inline constexpr Part<Scalar> kParts[] = {
+    {"grape_a_q", &make<GatedSlopes<Scalar, grape::Gate::query>, Scalar>},
+    {"grape_a_k", &make<GatedSlopes<Scalar, grape::Gate::key>, Scalar>},
+    {"grape_a_qk", &make<GatedSlopes<Scalar, grape::Gate::both>, Scalar>},
     {"rope", &make<Rotary<Scalar>, Scalar>},
     {"alibi", &make<LinearBias<Scalar>, Scalar>},
     {"fox", &make<Forgetting<Scalar>, Scalar>},

@@ -77,6 +77,7 @@ TEST_P(Gradient, AddsToWhatIsThere) {
 INSTANTIATE_TEST_SUITE_P(Encodings, Gradient,
                          testing::Values("none", "rope", "grape_m_frame", "grape_m_compact",
                                          "grape_m_frame+alibi", "alibi", "rope+alibi", "fox",
+                                         "grape_a_q", "grape_a_k", "grape_a_qk", "rope+grape_a_qk",
                                          "fox+rope"),
                          [](const auto& test) {
                            std::string name = test.param;

@@ -87,7 +87,8 @@ TEST_P(Training, GeneratesTheSameForASeed) {
   EXPECT_NE(text, generate(model, parameters, prompt, 30, 2));
 }
 
-INSTANTIATE_TEST_SUITE_P(Encodings, Training, testing::Values("none", "rope", "alibi", "fox"),
+INSTANTIATE_TEST_SUITE_P(Encodings, Training,
+                         testing::Values("none", "rope", "alibi", "fox", "grape_a_q", "grape_a_qk"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace
