@@ -6,6 +6,7 @@
 #include "grape/apply/bias.hpp"
 #include "grape/apply/fold.hpp"
 #include "grape/apply/lift.hpp"
+#include "grape/apply/rerotate.hpp"
 #include "grape/apply/rotation.hpp"
 #include "grape/attention/attend.hpp"
 #include "grape/attention/cache.hpp"

@@ -264,4 +264,33 @@ TEST(SinCos, TheReferenceOfTheTestsAgreesWithTheGoldenNumbers) {
   }
 }
 
+// Frequencies on both sides of pi, where a turn is no signed fraction of it any more, and positions
+// on both sides of what the short kernel takes.
+TEST(CosSinRow, RealPositions) {
+  Random random(31);
+  for (int trial = 0; trial < 40; ++trial) {
+    std::vector<double> theta = random.frequencies(70);
+    if (trial % 4 == 0) theta[7] = random.uniform(3.2, 100);
+    if (trial % 4 == 1) theta[7] = random.integer(0, 1) == 0 ? 3.1415 : -3.1415;
+    const grape::TurnList turns(theta);
+    EXPECT_EQ(turns.small(), trial % 4 != 0);
+    const double range = std::pow(10.0, random.uniform(-3, 11));
+    const double x = random.uniform(-range, range), scale = random.uniform(0.5, 2);
+    const grape::Index first = random.integer(0, 7), count = 70 - first;
+    std::vector<float> c(70), s(70);
+    std::vector<double> c2(70), s2(70);
+    grape::cos_sin_row_real(turns, theta.data(), first, count, x, scale, c.data(), s.data());
+    grape::cos_sin_row_real(turns, theta.data(), first, count, x, scale, c2.data(), s2.data());
+    for (grape::Index m = 0; m < count; ++m) {
+      const auto i = static_cast<std::size_t>(m);
+      const auto want = reference::turn(theta[static_cast<std::size_t>(first + m)], x);
+      EXPECT_NEAR(c[i], scale * static_cast<double>(want.cos), scale * (0x1p-24 + 5e-9));
+      EXPECT_NEAR(s[i], scale * static_cast<double>(want.sin), scale * (0x1p-24 + 5e-9));
+      // The part behind the point adds 2^-52 of its angle, up to 100 radians.
+      EXPECT_NEAR(c2[i], scale * static_cast<double>(want.cos), scale * 200 * 0x1p-52);
+      EXPECT_NEAR(s2[i], scale * static_cast<double>(want.sin), scale * 200 * 0x1p-52);
+    }
+  }
+}
+
 }  // namespace

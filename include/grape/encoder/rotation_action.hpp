@@ -10,7 +10,9 @@
 #include "grape/core/detail/aligned.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/pairing.hpp"
+#include "grape/encoder/detail/profile_row.hpp"
 #include "grape/encoder/heads.hpp"
+#include "grape/generator/angle_profile.hpp"
 #include "grape/generator/planes.hpp"
 #include "grape/math/sincos.hpp"
 #include "grape/path/linear.hpp"
@@ -157,45 +159,81 @@ class RotationAction {
     positions_.resize(kept);
     if (!source.has_start()) source.write(positions_.data());
     table_.resize(static_cast<std::size_t>(entries));
+    const bool exact = profile_of(planes) == AngleProfile::exact;
+    if (exact && source.is_integer() && axis_of_plane_.empty()) {
+      fill_plain(planes.turns(), source);
+      return;
+    }
+    A* out = table_.data();
     for (Index b = 0; b < batch_; ++b) {
-      for (Index t = 0; t < seq_; ++t) fill(planes, source, b, t);
+      for (Index t = 0; t < seq_; ++t) {
+        for (Index set = 0; set < sets_; ++set, out += 2 * turning_) {
+          if (exact) {
+            fill(planes.turns(), source, b, t, set, out);
+          } else {
+            const auto at = [&](Index m) { return position(b, t, set, m); };
+            detail::profile_row(profile_of(planes), spectrum, frequency_set(set), turning_, at, out,
+                                out + turning_);
+          }
+        }
+      }
     }
   }
 
  private:
-  template <class Planes, class Source>
-  void fill(const Planes& planes, const Source& source, Index b, Index t) {
-    const TurnList& turns = planes.turns();
-    A* out = table_.data() + (b * seq_ + t) * row_size();
-    for (Index set = 0; set < sets_; ++set, out += 2 * turning_) {
-      const Index first = frequency_set(set) * planes_;
-      if (!source.is_integer()) {
-        for (Index m = 0; m < turning_; ++m) {
-          const Phase phase = phase_at(turns[static_cast<std::size_t>(first + m)],
-                                       frequency(set, m), position(b, t, set, m));
-          const CosSin<double> g = cos_sin(phase);
-          out[m] = static_cast<A>(attention_factor_ * g.cos);
-          out[turning_ + m] = static_cast<A>(attention_factor_ * g.sin);
+  /// Every row of exact angles at one integer position a token.
+  template <class Source>
+  void fill_plain(const TurnList& turns, const Source& source) {
+    A* out = table_.data();
+    const Index sets = sets_, turning = turning_;
+    const double factor = attention_factor_;
+    for (Index b = 0; b < batch_; ++b) {
+      for (Index t = 0; t < seq_; ++t) {
+        const std::int64_t n = source.integer(b, t, 0);
+        for (Index set = 0; set < sets; ++set, out += 2 * turning) {
+          cos_sin_row(turns, set * planes_, turning, n, factor, out, out + turning);
         }
-      } else if (axis_of_plane_.empty()) {
-        cos_sin_row(turns, first, turning_, source.integer(b, t, 0), attention_factor_, out,
-                    out + turning_);
-      } else {
-        const auto coordinate = [&](Index m) {
-          return source.integer(b, t, axis_of_plane_[static_cast<std::size_t>(m)]);
-        };
-        cos_sin_row(turns, first, turning_, coordinate, attention_factor_, out, out + turning_);
       }
     }
+  }
+
+  /// A row of exact angles where planes turn by axes, or by a real position.
+  template <class Source>
+  void fill(const TurnList& turns, const Source& source, Index b, Index t, Index set,
+            A* out) const {
+    const Index first = frequency_set(set) * planes_;
+    A* sines = out + turning_;
+    if (source.is_integer()) {
+      const auto coordinate = [&](Index m) {
+        return source.integer(b, t, axis_of_plane_[static_cast<std::size_t>(m)]);
+      };
+      cos_sin_row(turns, first, turning_, coordinate, attention_factor_, out, sines);
+      return;
+    }
+    // Planes that follow each other on one axis make a run.
+    for (Index begin = 0, end = 0; begin < turning_; begin = end) {
+      const Index axis = channel(set, begin);
+      end = axis_of_plane_.empty() ? turning_ : begin + 1;
+      while (end < turning_ && channel(set, end) == axis) ++end;
+      cos_sin_row_real(turns, frequencies_.data(), first + begin, end - begin,
+                       position(b, t, set, begin), attention_factor_, out + begin, sines + begin);
+    }
+  }
+
+  /// Generators without profiles are exact.
+  template <class Planes>
+  static AngleProfile profile_of(const Planes& planes) {
+    if constexpr (requires { planes.profile(); }) return planes.profile();
+    return AngleProfile::exact;
   }
 
   static Index turning_planes_of(const Spectrum& spectrum) {
     if (spectrum.attention_factor() != 1) return spectrum.planes();
     Index turning = 0;
     for (Index set = 0; set < spectrum.sets(); ++set) {
-      for (Index m = turning; m < spectrum.planes(); ++m) {
-        if (spectrum(set, m) != 0) turning = m + 1;
-      }
+      Index last = spectrum.planes();
+      while (last > turning && spectrum(set, last - 1) == 0) --last;
+      turning = last > turning ? last : turning;
     }
     return turning;
   }

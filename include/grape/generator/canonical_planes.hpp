@@ -5,6 +5,7 @@
 
 #include "grape/core/error.hpp"
 #include "grape/core/pairing.hpp"
+#include "grape/generator/angle_profile.hpp"
 #include "grape/generator/generator.hpp"
 #include "grape/math/sincos.hpp"
 #include "grape/spectrum/spectrum.hpp"
@@ -30,23 +31,38 @@ class CanonicalPlanes {
   using Kind = SkewGenerator;
   static constexpr Pairing kPairing = pairing_;
 
-  /// Throws ArgumentError if slice.begin is negative.
-  explicit CanonicalPlanes(Spectrum spectrum, RotarySlice slice = {})
-      : spectrum_(std::move(spectrum)), turns_(spectrum_.frequencies()), slice_(slice) {
+  /// Throws ArgumentError if slice.begin is negative, and for AngleProfile::float32_recurrence
+  /// unless each set of frequencies is geometric.
+  explicit CanonicalPlanes(Spectrum spectrum, RotarySlice slice = {},
+                           AngleProfile profile = AngleProfile::exact)
+      : spectrum_(std::move(spectrum)),
+        turns_(spectrum_.frequencies()),
+        slice_(slice),
+        profile_(profile) {
     if (slice.begin < 0) {
       detail::fail("slice.begin", detail::text(slice.begin), "a coordinate >= 0");
     }
+    detail::check_profile(profile, spectrum_);
   }
+  CanonicalPlanes(Spectrum spectrum, AngleProfile profile)
+      : CanonicalPlanes(std::move(spectrum), RotarySlice{}, profile) {}
 
   const Spectrum& spectrum() const { return spectrum_; }
   /// The frequencies as fractions of a turn, [sets, planes].
   const TurnList& turns() const { return turns_; }
   Index first_coordinate() const { return slice_.begin; }
+  AngleProfile profile() const { return profile_; }
+
+  /// The same planes without an attention factor: what moves keys that carry it already.
+  CanonicalPlanes unscaled() const {
+    return CanonicalPlanes(spectrum_.with_attention_factor(1), slice_, profile_);
+  }
 
  private:
   Spectrum spectrum_;
   TurnList turns_;
   RotarySlice slice_;
+  AngleProfile profile_;
 };
 
 }  // namespace grape::inline v0

@@ -58,6 +58,7 @@ constexpr Wide multiply_wide(std::uint64_t a, std::uint64_t b) {
 inline constexpr double kRadiansPerPhase = 3.40612158008655459e-19;
 inline constexpr double kRadiansPerPhase32 = 1.46291807926715968e-9;
 
+inline constexpr double kPi = 3.14159265358979323846;
 inline constexpr double kTurnsPerRadian = 0.159154943091895335769;
 
 /// Taylor sums on [-pi/4, pi/4]; the first omitted term is below 1e-19 of the result.
@@ -165,6 +166,7 @@ class TurnList {
   template <class Range>
   explicit TurnList(const Range& thetas) {
     for (const double theta : thetas) {
+      small_ = small_ && theta < detail::kPi && theta > -detail::kPi;
       const Turn turn = turn_of(theta);
       high_.push_back(turn.high);
       low_.push_back(turn.low);
@@ -174,8 +176,11 @@ class TurnList {
   std::size_t size() const { return high_.size(); }
   Turn operator[](std::size_t m) const { return {high_[m], low_[m]}; }
   const std::uint64_t* high() const { return high_.data(); }
+  /// Whether every |theta| < pi, so that high() is its turn as a signed fraction.
+  bool small() const { return small_; }
 
  private:
+  bool small_ = true;
   std::vector<std::uint64_t> high_, low_;
 };
 
@@ -185,18 +190,18 @@ inline namespace GRAPE_ISA {
 /// Positions up to this magnitude take the short row kernel below.
 inline constexpr std::int64_t kShortPosition = std::int64_t{1} << 31;
 
-/// scale * cos and scale * sin of n(m) * theta_m, m < count, to 3e-9 (|n| <= 2^31): enough for a
-/// float that is rounded once. The phase is cut to 32 bits, so that every step has a vector
-/// instruction.
-template <class N, class Out>
-void cos_sin_row_short(const std::uint64_t* turn_high, Index count, const N& n, double scale,
+/// scale * cos and scale * sin of phases m < count, as phase_of(m) has them in units of 2^-64
+/// turns, to 3e-9: enough for a float that is rounded once. A phase is cut to 32 bits, so that
+/// every step has a vector instruction.
+template <class PhaseOf, class Out>
+void cos_sin_row_short(const PhaseOf& phase_of, Index count, double scale,
                        Out* GRAPE_RESTRICT cos_out, Out* GRAPE_RESTRICT sin_out) {
   constexpr Index kChunk = 64;
   std::int32_t phase[kChunk];
   for (Index start = 0; start < count; start += kChunk) {
     const Index length = count - start < kChunk ? count - start : kChunk;
     for (Index i = 0; i < length; ++i) {
-      const std::uint64_t p = n(start + i) * turn_high[start + i] + 0x80000000u;
+      const std::uint64_t p = phase_of(start + i) + 0x80000000u;
       phase[i] = static_cast<std::int32_t>(p >> 32);
     }
     for (Index i = 0; i < length; ++i) {
@@ -231,8 +236,10 @@ void cos_sin_row(const TurnList& turns, Index first, Index count, std::int64_t n
                  A* cos_out, A* sin_out) {
   if constexpr (std::same_as<A, float>) {
     if (n <= detail::kShortPosition && n >= -detail::kShortPosition) {
-      const auto factor = [n = static_cast<std::uint64_t>(n)](Index) { return n; };
-      detail::cos_sin_row_short(turns.high() + first, count, factor, scale, cos_out, sin_out);
+      const std::uint64_t* high = turns.high() + first;
+      const auto factor = static_cast<std::uint64_t>(n);
+      const auto phase_of = [high, factor](Index m) { return factor * high[m]; };
+      detail::cos_sin_row_short(phase_of, count, scale, cos_out, sin_out);
       return;
     }
   }
@@ -259,9 +266,11 @@ void cos_sin_row(const TurnList& turns, Index first, Index count, const N& n, do
                  position[i] >= -detail::kShortPosition;
     }
     if (is_short) {
-      const auto factor = [&position](Index i) { return static_cast<std::uint64_t>(position[i]); };
-      detail::cos_sin_row_short(turns.high() + first + start, length, factor, scale,
-                                cos_out + start, sin_out + start);
+      const std::uint64_t* high = turns.high() + first + start;
+      const auto phase_of = [&position, high](Index i) {
+        return static_cast<std::uint64_t>(position[i]) * high[i];
+      };
+      detail::cos_sin_row_short(phase_of, length, scale, cos_out + start, sin_out + start);
       continue;
     }
     for (Index i = 0; i < length; ++i) {
@@ -270,6 +279,35 @@ void cos_sin_row(const TurnList& turns, Index first, Index count, const N& n, do
       cos_out[start + i] = static_cast<A>(scale * g.cos);
       sin_out[start + i] = static_cast<A>(scale * g.sin);
     }
+  }
+}
+
+/// The same at a real x, |x| < 2^63; thetas are what `turns` was made of. In float the error is
+/// below 2^-24 + 5e-9 times |scale|.
+template <Accumulator A>
+void cos_sin_row_real(const TurnList& turns, const double* thetas, Index first, Index count,
+                      double x, double scale, A* cos_out, A* sin_out) {
+  if constexpr (std::same_as<A, float>) {
+    constexpr auto kShort = static_cast<double>(detail::kShortPosition);
+    if (turns.small() && x <= kShort && x >= -kShort) {
+      // The part behind the point in 31 bits, times theta in 32: 2^-32 radians and turns.
+      const double whole = std::floor(x);
+      const auto n = static_cast<std::uint64_t>(static_cast<std::int64_t>(whole));
+      const auto part = static_cast<std::int64_t>((x - whole) * 0x1p31);
+      const std::uint64_t* high = turns.high() + first;
+      const auto phase_of = [high, n, part](Index m) {
+        const std::int64_t theta = static_cast<std::int32_t>(high[m] >> 32);
+        return n * high[m] + (static_cast<std::uint64_t>(part * theta) << 1);
+      };
+      detail::cos_sin_row_short(phase_of, count, scale, cos_out, sin_out);
+      return;
+    }
+  }
+  for (Index m = 0; m < count; ++m) {
+    const auto i = static_cast<std::size_t>(first + m);
+    const CosSin<double> g = cos_sin(phase_at(turns[i], thetas[i], x));
+    cos_out[m] = static_cast<A>(scale * g.cos);
+    sin_out[m] = static_cast<A>(scale * g.sin);
   }
 }
 

@@ -52,6 +52,12 @@ class Spectrum {
     return out;
   }
 
+  /// The same frequencies with another attention factor. Throws ArgumentError unless it is finite
+  /// and > 0.
+  Spectrum with_attention_factor(double attention_factor) const {
+    return Spectrum(frequencies_, sets_, attention_factor);
+  }
+
  private:
   Spectrum(std::vector<double> frequencies, Index sets, double attention_factor)
       : frequencies_(std::move(frequencies)), sets_(sets), attention_factor_(attention_factor) {
