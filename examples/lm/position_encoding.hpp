@@ -13,6 +13,7 @@
 #include "encoding.hpp"
 #include "frame_encodings.hpp"
 #include "gated_encodings.hpp"
+#include "learned_rotary.hpp"
 #include "parameters.hpp"
 
 namespace lm {
@@ -138,6 +139,8 @@ inline constexpr Part<Scalar> kParts[] = {
     {"grape_a_k", &make<GatedSlopes<Scalar, grape::Gate::key>, Scalar>},
     {"grape_a_qk", &make<GatedSlopes<Scalar, grape::Gate::both>, Scalar>},
     {"rope", &make<Rotary<Scalar>, Scalar>},
+    {"grape_m", &make<LearnedRotary<Scalar>, Scalar>},
+    {"grape_m_ctx", &make<ContextualRotary<Scalar>, Scalar>},
     {"alibi", &make<LinearBias<Scalar>, Scalar>},
     {"fox", &make<Forgetting<Scalar>, Scalar>},
     {"grape_m_frame", &make<LearnedFrame<Scalar>, Scalar>},

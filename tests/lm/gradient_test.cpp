@@ -78,7 +78,8 @@ INSTANTIATE_TEST_SUITE_P(Encodings, Gradient,
                          testing::Values("none", "rope", "grape_m_frame", "grape_m_compact",
                                          "grape_m_frame+alibi", "alibi", "rope+alibi", "fox",
                                          "grape_a_q", "grape_a_k", "grape_a_qk", "rope+grape_a_qk",
-                                         "fox+rope"),
+                                         "fox+rope", "grape_m", "grape_m_ctx",
+                                         "grape_m+grape_m_ctx+rope"),
                          [](const auto& test) {
                            std::string name = test.param;
                            for (char& c : name) c = c == '+' ? '_' : c;

@@ -88,7 +88,8 @@ TEST_P(Training, GeneratesTheSameForASeed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Encodings, Training,
-                         testing::Values("none", "rope", "alibi", "fox", "grape_a_q", "grape_a_qk"),
+                         testing::Values("none", "rope", "alibi", "fox", "grape_a_q", "grape_a_qk",
+                                         "grape_m", "grape_m_ctx"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace
