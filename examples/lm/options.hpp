@@ -31,8 +31,10 @@ struct Options {
 inline constexpr const char* kHelp =
     R"(lm: a small transformer over bytes, trained once for each position encoding
 
-  --encoding NAMES   none, rope, alibi, fox, grape_m_frame, grape_m_compact, or parts joined by
-                     '+'; several separated by commas (default none,rope,alibi)
+  --encoding NAMES   none, rope, grape_m, grape_m_ctx, grape_m_frame, grape_m_compact,
+                     alibi, fox, grape_a_q, grape_a_k, grape_a_qk, grape_ap, kvshift, or
+                     parts joined by '+'; several separated by commas (default
+                     none,rope,alibi)
   --text FILE        what to learn (default: the Eigen headers; at most the first 4 MiB)
   --out DIR          where curves.svg, loss.csv and extrapolation.csv go (default lm_out)
   --steps N          training steps (default 800)

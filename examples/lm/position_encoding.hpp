@@ -15,6 +15,8 @@
 #include "gated_encodings.hpp"
 #include "learned_rotary.hpp"
 #include "parameters.hpp"
+#include "path_integral_encoding.hpp"
+#include "shift_encoding.hpp"
 
 namespace lm {
 
@@ -135,6 +137,7 @@ struct Part {
 /// The parts by name. Joined parts act in the order of this table, whatever the order in the name.
 template <class Scalar>
 inline constexpr Part<Scalar> kParts[] = {
+    {"kvshift", &make<Shifting<Scalar>, Scalar>},
     {"grape_a_q", &make<GatedSlopes<Scalar, grape::Gate::query>, Scalar>},
     {"grape_a_k", &make<GatedSlopes<Scalar, grape::Gate::key>, Scalar>},
     {"grape_a_qk", &make<GatedSlopes<Scalar, grape::Gate::both>, Scalar>},
@@ -145,6 +148,7 @@ inline constexpr Part<Scalar> kParts[] = {
     {"fox", &make<Forgetting<Scalar>, Scalar>},
     {"grape_m_frame", &make<LearnedFrame<Scalar>, Scalar>},
     {"grape_m_compact", &make<CompactMixture<Scalar>, Scalar>},
+    {"grape_ap", &make<PathIntegrated<Scalar>, Scalar>},
 };
 
 /// Takes the parts of "a+b+c"; throws if one is unknown or named twice.

@@ -64,7 +64,7 @@ TEST(Options, SayWhatIsWrong) {
   expect_message(wrong({"--lr", ""}), "--lr got ''");
   expect_message(wrong({"--dim", "30", "--heads", "4"}), "--dim 30 must be a multiple of twice");
   expect_message(wrong({"--encoding", "rop"}), "unknown position encoding 'rop'");
-  expect_message(wrong({"--encoding", "rop"}), "none, rope, alibi");
+  expect_message(wrong({"--encoding", "rop"}), "none, kvshift, grape_a_q");
   expect_message(wrong({"--encoding", "rope,"}), "unknown position encoding ''");
   expect_message(wrong({"--encoding", "rope+rope"}), "parts must differ");
   expect_message(wrong({"--encoding", "none+rope"}), "'none' stands alone");

@@ -89,8 +89,13 @@ TEST_P(Training, GeneratesTheSameForASeed) {
 
 INSTANTIATE_TEST_SUITE_P(Encodings, Training,
                          testing::Values("none", "rope", "alibi", "fox", "grape_a_q", "grape_a_qk",
-                                         "grape_m", "grape_m_ctx"),
-                         [](const auto& test) { return std::string(test.param); });
+                                         "grape_m", "grape_m_ctx", "grape_ap", "kvshift",
+                                         "grape_ap+rope+kvshift"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           for (char& c : name) c = c == '+' ? '_' : c;
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace lm

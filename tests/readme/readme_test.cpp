@@ -124,6 +124,46 @@ TEST(Readme, Streaming) {
   EXPECT_FLOAT_EQ(scores(1, 2, 4, 1), -1.5f);
 }
 
+TEST(Readme, PathIntegral) {
+  constexpr grape::Index width = 8;
+  const std::vector<float> features(batch * seq * heads * width, 1.0f);
+  const std::vector<float> next(batch * heads * width, 1.0f);
+  std::vector<float> score_data(batch * heads * seq * seq, 0.0f);
+  auto scores = grape::bhqk(score_data.data(), batch, heads, seq, seq);
+  // [readme]
+  grape::PathIntegral<float> ap(heads);
+  auto edges = ap.at(grape::blhd(features.data(), batch, seq, heads, width));
+  grape::add_bias(edges, scores);
+  ap.append(grape::blhd(next.data(), batch, 1, heads, width), edges);  // the next token asks
+  edges.truncate(seq);                                                 // and is taken back
+  // [/readme]
+  // All features alike: <p, R_l p> / width = cos(l).
+  EXPECT_NEAR(scores(0, 0, 1, 0), 0.25f * grape::log_sigmoid(std::cos(1.0f)), 1e-6f);
+  EXPECT_EQ(edges.keys(), seq);
+}
+
+TEST(Readme, KeyValueShift) {
+  const std::vector<float> gate(batch * seq * heads, 0.25f);
+  std::vector<float> k_data(batch * seq * heads * head_dim, 1.0f), d_k_data = k_data;
+  std::vector<float> next_data(batch * heads * head_dim, 5.0f);
+  const std::vector<float> before = k_data;
+  auto k = grape::blhd(k_data.data(), batch, seq, heads, head_dim);
+  auto d_k = grape::blhd(d_k_data.data(), batch, seq, heads, head_dim);
+  auto k_before = grape::blhd(before.data(), batch, seq, heads, head_dim);
+  auto next_k = grape::blhd(next_data.data(), batch, 1, heads, head_dim);
+  std::vector<double> d_gate(gate.size());
+  // [readme]
+  grape::TokenShiftState<float> state;                                           // of a stream
+  grape::shift_tokens(grape::blh(gate.data(), batch, seq, heads), k, state);     // prefill
+  grape::shift_tokens(grape::blh(gate.data(), batch, 1, heads), next_k, state);  // then a token
+  grape::shift_tokens_vjp(grape::blh(gate.data(), batch, seq, heads), k_before, d_k, d_gate);
+  // [/readme]
+  EXPECT_EQ(k(0, 0, 0, 0), 0.75f);
+  EXPECT_EQ(k(1, 1, 2, 3), 1.0f);
+  EXPECT_EQ(next_k(1, 0, 2, 3), 4.0f);
+  EXPECT_EQ(d_gate[0], -1.0 * head_dim);
+}
+
 TEST(Readme, Gradients) {
   std::vector<float> q_data(batch * seq * heads * head_dim, 1.0f), d_q_data = q_data;
   std::vector<float> d_score_data(batch * heads * seq * seq, 1.0f);
