@@ -267,7 +267,8 @@ void attend_vjp(const std::type_identity_t<AttendTensors<std::remove_const_t<D>>
                 const E& executor = {}) {
   using T = std::remove_const_t<D>;
   using A = accumulation_t<T>;
-  const auto& [q, k, v, out] = forward;
+  // Not a structured binding: lambdas of C++20 may capture those, clang 14 does not.
+  const auto &q = forward.q, &k = forward.k, &v = forward.v, &out = forward.out;
   const TensorView<const T> d_output(d_out);
   detail::check_attention_shapes(q, k, v);
   detail::check_output_shape(out, q, v.dim(), "out");
