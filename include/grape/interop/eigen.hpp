@@ -37,13 +37,20 @@ concept ColumnMajorMatrix = requires(M& m) {
 
 namespace detail {
 
+/// An axis as whichever integer a tensor's dimension() takes: they differ.
+struct AxisNumber {
+  int axis;
+  template <std::integral I>
+  operator I() const {  // NOLINT(google-explicit-constructor)
+    return static_cast<I>(axis);
+  }
+};
+
 template <EigenTensor X, class Axes>
 Arranged arrange_eigen(X& x, const Axes& axes) {
   constexpr bool kRowMajor = static_cast<int>(std::remove_cvref_t<X>::Layout) == 1;
   const auto rank = static_cast<int>(x.rank());
-  const auto extent = [&](int r) {
-    return static_cast<Index>(x.dimension(static_cast<std::size_t>(r)));
-  };
+  const auto extent = [&](int r) { return static_cast<Index>(x.dimension(AxisNumber{r})); };
   return arrange("tensor", rank, axes, extent, [&](int r) {
     Index stride = 1;
     for (int a = kRowMajor ? r + 1 : 0; a < (kRowMajor ? rank : r); ++a) stride *= extent(a);
