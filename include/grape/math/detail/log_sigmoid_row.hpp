@@ -81,7 +81,7 @@ void log_sigmoid_row(A* x, Index count) {
 #if GRAPE_VECTORS
   if constexpr (std::same_as<A, float>) {
     constexpr int W = kVectorWidth<float>;
-    for (; i + W <= count; i += W) {
+    for (const Index whole = count / W * W; i < whole; i += W) {
       store_elements<W>(log_sigmoid_vector<W>(load_elements<W>(x + i)), x + i);
     }
   }
@@ -95,7 +95,7 @@ void log_sigmoid_derivative_row(const A* x, Index count, A* d) {
 #if GRAPE_VECTORS
   if constexpr (std::same_as<A, float>) {
     constexpr int W = kVectorWidth<float>;
-    for (; i + W <= count; i += W) {
+    for (const Index whole = count / W * W; i < whole; i += W) {
       store_elements<W>(log_sigmoid_derivative_vector<W>(load_elements<W>(x + i)), d + i);
     }
   }
