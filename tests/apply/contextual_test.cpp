@@ -135,7 +135,8 @@ TEST(Contextual, GradientsAgainstFiniteDifferences) {
   for_both_pairings([]<Pairing pairing> {
     Random random(243);
     constexpr Index kBatch = 2, kSeq = 7, kCut = 3, kHeads = 4, kPlanes = 3, kDim = 7;
-    for (const auto& [phases, sets] : {std::pair<Index, Index>{1, 1}, {2, 1}, {1, 2}, {2, 2}}) {
+    for (const auto& counts : {std::pair<Index, Index>{1, 1}, {2, 1}, {1, 2}, {2, 2}}) {
+      const Index phases = counts.first, sets = counts.second;
       SCOPED_TRACE(testing::Message() << phases << " phases, " << sets << " sets");
       const std::vector<double> theta = random.uniforms(kPlanes * sets, -1, 1);
       const std::vector<double> omega = random.uniforms(kBatch * kSeq * phases, -1, 1);

@@ -276,6 +276,10 @@ struct BackwardTensors {
   TensorView<K> d_k;
   TensorView<T> d_v;
 };
+template <class Q, class K, class T>
+BackwardTensors(TensorView<const Q>, TensorView<const K>, TensorView<const T>, TensorView<const T>,
+                TensorView<const T>, TensorView<Q>, TensorView<K>, TensorView<T>)
+    -> BackwardTensors<Q, K, T>;
 
 /// Gradients of attend_forward, overwritten, and of biases, added to. A task serves whole key heads
 /// and, for a bias's gradients, whole parameter heads.
