@@ -186,7 +186,7 @@ TYPED_TEST(PathIntegralOf, TilesAreTheSumsWhereverTheyAreCut) {
     const Index q = random.integer(0, kQueries - 1), rows = random.integer(0, kQueries - q);
     // add_tile, from the last key to the first, in pieces of any size; what is there stays.
     const Index stride = kSeq + 3;
-    std::vector<A> scores(static_cast<std::size_t>(rows * stride), A(2));
+    std::vector<A> scores(static_cast<std::size_t>((rows + 1) * stride), A(2));
     std::vector<double> carry(static_cast<std::size_t>(rows), 0.0);
     for (Index end = kSeq; end > 0;) {
       const Index keys = std::min<Index>(end, random.integer(0, 70));
