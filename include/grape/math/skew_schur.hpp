@@ -5,6 +5,7 @@
 #include <Eigen/Eigenvalues>
 #include <Eigen/SVD>
 #include <cmath>
+#include <type_traits>
 
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
@@ -29,8 +30,10 @@ struct SkewSchur {
 ///
 /// A Householder similarity makes S tridiagonal; even and odd coordinates then only map to each
 /// other, by a bidiagonal matrix, whose singular vectors are the planes and whose singular values
-/// are the frequencies (Ward and Gray 1978). An SVD knows no exceptional cases.
-inline SkewSchur skew_schur(const Eigen::MatrixXd& s) {
+/// are the frequencies (Ward and Gray 1978). An SVD knows no exceptional cases. (A template so that
+/// it is compiled where it is called.)
+template <class M = Eigen::MatrixXd>
+SkewSchur skew_schur(const std::type_identity_t<M>& s) {
   const Index r = s.rows();
   if (s.cols() != r) {
     detail::fail("s", detail::text("a ", r, " x ", s.cols(), " matrix"), "a square matrix");
@@ -44,33 +47,33 @@ inline SkewSchur skew_schur(const Eigen::MatrixXd& s) {
       largest = std::max(largest, std::fabs(s(i, j)));
     }
   }
-  SkewSchur out{Eigen::MatrixXd::Identity(r, r), Eigen::VectorXd::Zero(r / 2)};
+  SkewSchur out{M::Identity(r, r), Eigen::VectorXd::Zero(r / 2)};
   if (largest == 0) return out;
   int exponent = 0;
   std::frexp(largest, &exponent);
-  Eigen::MatrixXd scaled = Eigen::MatrixXd::Zero(r, r);
+  M scaled = M::Zero(r, r);
   for (Index j = 0; j < r; ++j) {
     for (Index i = j + 1; i < r; ++i) {
       scaled(i, j) = std::ldexp(s(i, j), -exponent);
       scaled(j, i) = -scaled(i, j);
     }
   }
-  const Eigen::HessenbergDecomposition<Eigen::MatrixXd> reduced(scaled);
-  const Eigen::MatrixXd q = reduced.matrixQ();
+  const Eigen::HessenbergDecomposition<M> reduced(scaled);
+  const M q = reduced.matrixQ();
   const Eigen::VectorXd below = reduced.matrixH().diagonal(-1);
 
   const Index odd = r / 2, even = r - odd;
-  Eigen::MatrixXd map = Eigen::MatrixXd::Zero(odd, even);  // even -> odd coordinates
+  M map = M::Zero(odd, even);  // even -> odd coordinates
   for (Index k = 0; k < odd; ++k) {
     map(k, k) = below[2 * k];
     if (k + 1 < even) map(k, k + 1) = -below[2 * k + 1];
   }
-  const Eigen::JacobiSVD<Eigen::MatrixXd, Eigen::FullPivHouseholderQRPreconditioner> svd(
+  const Eigen::JacobiSVD<M, Eigen::FullPivHouseholderQRPreconditioner> svd(
       map, Eigen::ComputeFullU | Eigen::ComputeFullV);
-  Eigen::MatrixXd even_columns(r, even), odd_columns(r, odd);
+  M even_columns(r, even), odd_columns(r, odd);
   for (Index k = 0; k < even; ++k) even_columns.col(k) = q.col(2 * k);
   for (Index k = 0; k < odd; ++k) odd_columns.col(k) = q.col(2 * k + 1);
-  const Eigen::MatrixXd from = even_columns * svd.matrixV(), to = odd_columns * svd.matrixU();
+  const M from = even_columns * svd.matrixV(), to = odd_columns * svd.matrixU();
   for (Index m = 0; m < odd; ++m) {
     out.planes.col(2 * m) = from.col(m);
     out.planes.col(2 * m + 1) = to.col(m);
