@@ -7,6 +7,7 @@
 #include "grape/spectrum/concatenated.hpp"
 #include "grape/spectrum/log_uniform.hpp"
 #include "support/golden.hpp"
+#include "support/pairings.hpp"
 #include "support/random.hpp"
 #include "support/reference.hpp"
 #include "support/strided.hpp"
@@ -20,12 +21,6 @@ using grape::Positions;
 using grape::Spectrum;
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
-template <class F>
-void for_both_pairings(F&& f) {
-  f.template operator()<Pairing::interleaved>();
-  f.template operator()<Pairing::half_split>();
-}
 
 template <class T>
 class AxialOf : public testing::Test {};

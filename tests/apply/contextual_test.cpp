@@ -10,6 +10,7 @@
 #include "support/errors.hpp"
 #include "support/executors.hpp"
 #include "support/golden.hpp"
+#include "support/pairings.hpp"
 #include "support/random.hpp"
 #include "support/reference.hpp"
 #include "support/strided.hpp"
@@ -20,12 +21,6 @@ using grape::Index;
 using grape::Pairing;
 using grape::Spectrum;
 using reference::Way;
-
-template <class F>
-void for_both_pairings(F&& f) {
-  f.template operator()<Pairing::interleaved>();
-  f.template operator()<Pairing::half_split>();
-}
 
 template <class T>
 class ContextualOf : public testing::Test {};

@@ -9,6 +9,7 @@
 #include "grape/generator/rank2.hpp"
 #include "grape/presets.hpp"
 #include "support/errors.hpp"
+#include "support/matrices.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -27,16 +28,6 @@ using grape::Spectrum;
 
 template <class T>
 using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-FrameMatrix random_matrix(Random& random, Index rows, Index cols) {
-  FrameMatrix out(rows, cols);
-  for (double& entry : out.reshaped()) entry = random.uniform(-1, 1);
-  return out;
-}
-
-OverlappingPlanes random_planes(Random& random, Index d, Index m) {
-  return {random_matrix(random, d, m), random_matrix(random, d, m), random_matrix(random, m, 1)};
-}
 
 // Logits [heads, n, n] of tokens x [n, model] under the projections and the encoder.
 template <class T, class E>
@@ -97,7 +88,8 @@ void expect_folds() {
   const LearnedPlanes<T> learned(frame(8, 6), Spectrum(random.frequencies(3)));
   const LearnedPlanes<T> by_set(std::vector<FrameMatrix>{frame(6, 6), frame(6, 6)},
                                 Spectrum::per_head(random.frequencies(6), 2, 1.2));
-  const CompactPlanes<T> compact(random_planes(random, 7, 2)), full(random_planes(random, 5, 4));
+  const CompactPlanes<T> compact(random_planes<OverlappingPlanes>(random, 7, 2)),
+      full(random_planes<OverlappingPlanes>(random, 5, 4));
   const auto both = [&]<Pairing pairing> {
     expect_same_logits<pairing, T>(learned, 2, 2, QkNorm::none, "learned");
     expect_same_logits<pairing, T>(learned, 2, 1, QkNorm::rms, "learned, RMS-normalised");

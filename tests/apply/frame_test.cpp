@@ -12,6 +12,7 @@
 #include "support/errors.hpp"
 #include "support/executors.hpp"
 #include "support/golden.hpp"
+#include "support/matrices.hpp"
 #include "support/random.hpp"
 #include "support/strided.hpp"
 
@@ -27,16 +28,6 @@ using grape::LinearPath;
 using grape::OverlappingPlanes;
 using grape::Positions;
 using grape::Spectrum;
-
-FrameMatrix random_matrix(Random& random, Index rows, Index cols) {
-  FrameMatrix out(rows, cols);
-  for (double& entry : out.reshaped()) entry = random.uniform(-1, 1);
-  return out;
-}
-
-OverlappingPlanes random_planes(Random& random, Index d, Index m) {
-  return {random_matrix(random, d, m), random_matrix(random, d, m), random_matrix(random, m, 1)};
-}
 
 FrameMatrix random_frame(Random& random, Index d, Index columns) {
   return grape::frame::householder(random_matrix(random, d, columns));
@@ -137,9 +128,10 @@ TYPED_TEST(FrameOf, RotatesEveryLayout) {
                                                                  random_frame(random, 7, 4)},
                                         Spectrum::per_head(random.frequencies(4), 2, 1.25)),
                        4, "a frame a set, an attention factor");
-  expect_everywhere<T>(CompactPlanes<T>(random_planes(random, 5, 4)), 2,
+  expect_everywhere<T>(CompactPlanes<T>(random_planes<OverlappingPlanes>(random, 5, 4)), 2,
                        "compact, the whole space");
-  expect_everywhere<T>(CompactPlanes<T>({random_planes(random, 8, 2), random_planes(random, 8, 2)}),
+  expect_everywhere<T>(CompactPlanes<T>({random_planes<OverlappingPlanes>(random, 8, 2),
+                                         random_planes<OverlappingPlanes>(random, 8, 2)}),
                        6, "compact, a mixture a set");
   expect_everywhere<T>(grape::Rank2Generator<A>(random_matrix(random, 6, 1).template cast<A>(),
                                                 random_matrix(random, 6, 1).template cast<A>()),
@@ -181,7 +173,7 @@ TYPED_TEST(FrameOf, SameBitsOnAnyExecutor) {
 
 TEST(Frame, NormsAndScoresOfOffsets) {
   Random random(45);
-  const CompactPlanes<double> planes(random_planes(random, 10, 3));
+  const CompactPlanes<double> planes(random_planes<OverlappingPlanes>(random, 10, 3));
   const Encoder<CompactPlanes<double>, LinearPath> encoder(planes);
   const std::vector<double> q = random.uniforms(10, -1, 1), k = random.uniforms(10, -1, 1);
   const auto at = [&](std::vector<double> x, std::int64_t n) {
@@ -317,19 +309,22 @@ void expect_compact_gradient(const std::vector<OverlappingPlanes>& sets, const s
 
 TEST(FrameVjp, OfOverlappingPlanes) {
   Random random(49);
-  expect_compact_gradient({random_planes(random, 8, 3)}, "three planes");
-  expect_compact_gradient({random_planes(random, 7, 2), random_planes(random, 7, 2)}, "two sets");
-  expect_compact_gradient({random_planes(random, 5, 3)}, "an odd space, filled");
-  expect_compact_gradient({random_planes(random, 4, 5)}, "more planes than directions");
-  OverlappingPlanes p = random_planes(random, 9, 3);
+  expect_compact_gradient({random_planes<OverlappingPlanes>(random, 8, 3)}, "three planes");
+  expect_compact_gradient({random_planes<OverlappingPlanes>(random, 7, 2),
+                           random_planes<OverlappingPlanes>(random, 7, 2)},
+                          "two sets");
+  expect_compact_gradient({random_planes<OverlappingPlanes>(random, 5, 3)}, "an odd space, filled");
+  expect_compact_gradient({random_planes<OverlappingPlanes>(random, 4, 5)},
+                          "more planes than directions");
+  OverlappingPlanes p = random_planes<OverlappingPlanes>(random, 9, 3);
   p.a.col(1) = p.a.col(0);
   expect_compact_gradient({p}, "a vector in two planes");
   p.b.col(1) = p.b.col(0);
   expect_compact_gradient({p}, "a plane twice");
-  p = random_planes(random, 9, 3);
+  p = random_planes<OverlappingPlanes>(random, 9, 3);
   p.theta.setZero();
   expect_compact_gradient({p}, "speeds of zero");
-  p = random_planes(random, 8, 3);
+  p = random_planes<OverlappingPlanes>(random, 8, 3);
   p.a.col(2) = 2 * p.b.col(2);
   expect_compact_gradient({p}, "parallel vectors");
   p.a.col(2).setZero();
@@ -447,7 +442,8 @@ TEST(FrameVjp, FrameAndGeneratorAgree) {
 TYPED_TEST(FrameOf, GradientsAddUpInEveryLayout) {
   using T = TypeParam;
   Random random(53);
-  const CompactPlanes<double> wide({random_planes(random, 6, 2), random_planes(random, 6, 2)});
+  const CompactPlanes<double> wide({random_planes<OverlappingPlanes>(random, 6, 2),
+                                    random_planes<OverlappingPlanes>(random, 6, 2)});
   const CompactPlanes<T> planes({wide.parameters(0), wide.parameters(1)});
   const auto positions = Positions::range(-4, 37);
   const auto action = Encoder<CompactPlanes<T>, LinearPath>(planes).at(positions);

@@ -8,6 +8,7 @@
 #include "support/errors.hpp"
 #include "support/executors.hpp"
 #include "support/golden.hpp"
+#include "support/pairings.hpp"
 #include "support/random.hpp"
 #include "support/reference.hpp"
 #include "support/strided.hpp"
@@ -21,12 +22,6 @@ using grape::Spectrum;
 using reference::Way;
 
 constexpr std::int64_t kFar = (std::int64_t{1} << 31) - 1;
-
-template <class F>
-void for_both_pairings(F&& f) {
-  f.template operator()<Pairing::interleaved>();
-  f.template operator()<Pairing::half_split>();
-}
 
 reference::Planes planes_of(const Spectrum& spectrum, Pairing pairing, Index first = 0) {
   return {pairing == Pairing::half_split,

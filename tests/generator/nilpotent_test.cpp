@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "support/errors.hpp"
+#include "support/matrices.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -19,14 +20,6 @@ constexpr double kEps = std::numeric_limits<double>::epsilon();
 
 static_assert(grape::Generator<Generator>);
 static_assert(std::same_as<Generator::Kind, grape::NilpotentGenerator>);
-
-MatrixXd random_matrix(Random& random, Index rows, Index cols) {
-  MatrixXd out(rows, cols);
-  for (Index k = 0; k < cols; ++k) {
-    for (Index i = 0; i < rows; ++i) out(i, k) = random.uniform(-1, 1);
-  }
-  return out;
-}
 
 TEST(Nilpotent, SquaresToZeroAtAnyScale) {
   Random random(501);

@@ -8,6 +8,7 @@
 #include "grape/generator/learned_planes.hpp"
 #include "grape/generator/rank2.hpp"
 #include "support/errors.hpp"
+#include "support/matrices.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -27,16 +28,6 @@ static_assert(grape::FrameGenerator<CompactPlanes<Eigen::bfloat16>>);
 static_assert(grape::FrameGenerator<grape::Rank2Generator<double>>);
 static_assert(grape::FrameGenerator<grape::Rank2Generator<float, 8>>);
 static_assert(!grape::FrameGenerator<grape::CanonicalPlanes<float>>);
-
-FrameMatrix random_matrix(Random& random, Index rows, Index cols) {
-  FrameMatrix out(rows, cols);
-  for (double& entry : out.reshaped()) entry = random.uniform(-1, 1);
-  return out;
-}
-
-OverlappingPlanes random_planes(Random& random, Index d, Index m) {
-  return {random_matrix(random, d, m), random_matrix(random, d, m), random_matrix(random, m, 1)};
-}
 
 FrameMatrix dense(const OverlappingPlanes& p) {
   FrameMatrix out = FrameMatrix::Zero(p.a.rows(), p.a.rows());
@@ -80,13 +71,13 @@ TEST(CompactPlanes, EqualTheSumOfTheirPlanes) {
                              {5, 9},
                              {3, 2},
                              {32, 8}}) {
-    expect_compresses(random_planes(random, d, m), "d " + std::to_string(d));
+    expect_compresses(random_planes<OverlappingPlanes>(random, d, m), "d " + std::to_string(d));
   }
 }
 
 TEST(CompactPlanes, DegeneratePlanes) {
   Random random(22);
-  OverlappingPlanes p = random_planes(random, 9, 4);
+  OverlappingPlanes p = random_planes<OverlappingPlanes>(random, 9, 4);
   const OverlappingPlanes fresh = p;
   p.a.col(1) = p.a.col(0);
   p.b.col(1) = p.b.col(0);
@@ -122,7 +113,7 @@ TEST(CompactPlanes, DegeneratePlanes) {
 // What cancels to rounding stands still, so that far positions do not turn it.
 TEST(CompactPlanes, RoundingDoesNotTurn) {
   Random random(23);
-  OverlappingPlanes p = random_planes(random, 8, 2);
+  OverlappingPlanes p = random_planes<OverlappingPlanes>(random, 8, 2);
   p.a.col(0) = 3 * p.b.col(0);
   p.theta[1] = 0;
   const CompactPlanes<double> compact(p);
@@ -131,7 +122,7 @@ TEST(CompactPlanes, RoundingDoesNotTurn) {
 
 TEST(CompactPlanes, RefuseWhatTheyCannotUse) {
   Random random(24);
-  const OverlappingPlanes good = random_planes(random, 6, 2);
+  const OverlappingPlanes good = random_planes<OverlappingPlanes>(random, 6, 2);
   const auto refused = [&](auto&& spoil, const char* field, const char* got, const char* wanted) {
     OverlappingPlanes p = good;
     spoil(p);

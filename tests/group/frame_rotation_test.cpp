@@ -10,6 +10,7 @@
 #include "grape/generator/rank2.hpp"
 #include "support/errors.hpp"
 #include "support/golden.hpp"
+#include "support/matrices.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -23,12 +24,6 @@ using grape::LearnedPlanes;
 using grape::OverlappingPlanes;
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
-
-FrameMatrix random_matrix(Random& random, Index rows, Index cols) {
-  FrameMatrix out(rows, cols);
-  for (double& entry : out.reshaped()) entry = random.uniform(-1, 1);
-  return out;
-}
 
 CompactPlanes<double> random_compact(Random& random, Index d, Index m) {
   return CompactPlanes<double>(OverlappingPlanes{

@@ -8,6 +8,7 @@
 
 #include "support/errors.hpp"
 #include "support/golden.hpp"
+#include "support/matrices.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -25,14 +26,6 @@ VectorXd lifted(Random& random, Index d, double a, double b) {
   x[d] = a;
   x[d + 1] = b;
   return x;
-}
-
-MatrixXd random_matrix(Random& random, Index rows, Index cols) {
-  MatrixXd out(rows, cols);
-  for (Index k = 0; k < cols; ++k) {
-    for (Index i = 0; i < rows; ++i) out(i, k) = random.uniform(-1, 1);
-  }
-  return out;
 }
 
 Generator random_generator(Random& random, Index n, Index r) {

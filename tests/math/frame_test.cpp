@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "support/errors.hpp"
+#include "support/matrices.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -14,12 +15,6 @@ using Make = FrameMatrix (*)(const FrameMatrix&);
 using Vjp = FrameMatrix (*)(const FrameMatrix&, const FrameMatrix&);
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
-
-FrameMatrix random_matrix(Random& random, Index rows, Index cols, double size = 1) {
-  FrameMatrix out(rows, cols);
-  for (double& entry : out.reshaped()) entry = random.uniform(-size, size);
-  return out;
-}
 
 struct Way {
   const char* name;

@@ -5,6 +5,7 @@
 
 #include "grape/math/frame.hpp"
 #include "support/errors.hpp"
+#include "support/matrices.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -13,12 +14,6 @@ using Eigen::MatrixXd;
 using grape::Index;
 
 constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
-
-MatrixXd random_matrix(Random& random, Index rows, Index cols) {
-  MatrixXd out(rows, cols);
-  for (double& entry : out.reshaped()) entry = random.uniform(-1, 1);
-  return out;
-}
 
 MatrixXd blocks(const Eigen::VectorXd& theta, Index r) {
   MatrixXd out = MatrixXd::Zero(r, r);
