@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "grape/core/view.hpp"
 #include "grape/encoder/bias_action.hpp"
 #include "grape/encoder/detail/add_row.hpp"
+#include "grape/encoder/detail/gate_rows.hpp"
 #include "grape/encoder/detail/gated_row.hpp"
 #include "grape/encoder/detail/linear_row.hpp"
 #include "grape/encoder/detail/position_list.hpp"
@@ -21,14 +21,6 @@
 #include "grape/encoder/lift_source.hpp"
 
 namespace grape::inline v0 {
-
-/// Values of gates, one a token and head: of the queries [batch, queries, heads, 1], of the keys
-/// [batch, keys, key_heads, 1]. What is absent counts as 0.
-template <Accumulator A>
-struct GateValues {
-  std::optional<TensorView<const A>> query{};
-  std::optional<TensorView<const A>> key{};
-};
 
 /// The bias of a unipotent generator on a gated linear path (equation 4.6), over gates that are
 /// computed already:
@@ -59,9 +51,9 @@ class GatedBias : public LiftSource {
     List::check("query_positions", queries);
     List::check("key_positions", keys);
     List::check_batches(queries, keys);
-    check_gates("query gates", gates.query, queries);
-    check_gates("key gates", gates.key, keys);
-    const Index batch = common_batch(gates), heads = common_heads(gates);
+    detail::check_gates("query gates", gates.query, queries);
+    detail::check_gates("key gates", gates.key, keys);
+    const Index batch = detail::common_batch(gates), heads = detail::common_heads(gates);
     const Index positions_batch = std::max(queries.batch(), keys.batch());
     if (positions_batch != 1 && positions_batch != batch) {
       detail::fail("positions", detail::text("batch ", positions_batch),
@@ -84,12 +76,13 @@ class GatedBias : public LiftSource {
                     const Positions& positions) const {
     detail::check_same_slopes(factors, factors_);
     List::check("positions", positions);
-    check_gates("query gates", gates.query, positions);
-    check_gates("key gates", gates.key, positions);
-    detail::check_same_batch("gates", common_batch(gates), common_batch());
+    detail::check_gates("query gates", gates.query, positions);
+    detail::check_gates("key gates", gates.key, positions);
+    detail::check_same_batch("gates", detail::common_batch(gates), common_batch());
     if (keys() > 0) detail::check_same_batch("positions", positions.batch(), keys_.batch());
-    if (common_heads(gates) != heads_ || (gates.key && gates.key->heads() != key_gates_.heads)) {
-      detail::fail("gates", detail::text(common_heads(gates), " heads"),
+    if (detail::common_heads(gates) != heads_ ||
+        (gates.key && gates.key->heads() != key_gates_.heads)) {
+      detail::fail("gates", detail::text(detail::common_heads(gates), " heads"),
                    detail::text("the ", heads_, " heads of the action"));
     }
   }
@@ -300,45 +293,7 @@ class GatedBias : public LiftSource {
   }
 
   using List = detail::PositionList;
-  using View = std::optional<TensorView<const A>>;
-
-  /// Gates [batch, heads, capacity]; one row of zeros where there are none.
-  struct Gates {
-    Index batch = 1, heads = 1, seq = 0, capacity = 0;
-    bool given = false;
-    std::vector<A> values;
-
-    const A* row(Index b, Index head, Index of_heads) const {
-      return values.data() +
-             ((batch == 1 ? 0 : b) * heads + parameter_set(head, of_heads, heads)) * capacity;
-    }
-    void append(const View& more, Index count) {
-      if (seq == 0) {
-        batch = more ? more->batch() : 1;
-        heads = more ? more->heads() : 1;
-        given = more.has_value();
-        const Index had = static_cast<Index>(values.size()) / std::max<Index>(batch * heads, 1);
-        capacity = had;
-      }
-      if (seq + count > capacity) {
-        const Index wider = std::max(seq + count, 2 * seq);
-        std::vector<A> out(static_cast<std::size_t>(batch * heads * wider), A(0));
-        for (Index r = 0; r < batch * heads; ++r) {
-          std::copy_n(values.data() + r * capacity, seq, out.data() + r * wider);
-        }
-        values = std::move(out);
-        capacity = wider;
-      }
-      for (Index b = 0; b < batch; ++b) {
-        for (Index h = 0; h < heads; ++h) {
-          A* to = values.data() + (b * heads + h) * capacity + seq;
-          for (Index t = 0; t < count; ++t) to[t] = more ? (*more)(b, t, h, 0) : A(0);
-        }
-      }
-      seq += count;
-    }
-    void truncate(Index count) { seq = count; }
-  };
+  using Gates = detail::GateRows<A>;
 
   /// One row of a tile; keys begins at its first column.
   struct Row {
@@ -347,31 +302,6 @@ class GatedBias : public LiftSource {
     const A* keys;
   };
 
-  static void check_gates(std::string_view name, const View& gates, const Positions& positions) {
-    if (!gates) return;
-    if (gates->dim() != 1) {
-      detail::fail(detail::text(name, " dim"), detail::text(gates->dim()), "1, a gate a head");
-    }
-    if (gates->seq() != positions.seq()) {
-      detail::fail(detail::text(name, " seq"), detail::text(gates->seq()),
-                   detail::text("the ", positions.seq(), " positions"));
-    }
-  }
-  static Index common_heads(const GateValues<A>& gates) {
-    const Index q = gates.query ? gates.query->heads() : 1, k = gates.key ? gates.key->heads() : 1;
-    if (std::max(q, k) % std::max<Index>(std::min(q, k), 1) != 0) {
-      detail::fail("key gates heads", detail::text(k),
-                   detail::text("a divisor or multiple of the ", q, " query heads"));
-    }
-    return std::max(q, k);
-  }
-  static Index common_batch(const GateValues<A>& gates) {
-    const Index q = gates.query ? gates.query->batch() : 1, k = gates.key ? gates.key->batch() : 1;
-    if (gates.query && gates.key && q != k) {
-      detail::fail("key gates batch", detail::text(k), detail::text("the queries' batch ", q));
-    }
-    return std::max(q, k);
-  }
   Index common_batch() const { return std::max(query_gates_.batch, key_gates_.batch); }
 
   A factor(Index head) const {

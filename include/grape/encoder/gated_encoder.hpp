@@ -73,10 +73,39 @@ std::vector<A> gate_values(const GateWeights& weights, const TensorView<T>& x) {
   }
   return out;
 }
-template <class A, class T>
-TensorView<const A> gate_view(const std::vector<A>& values, const TensorView<T>& x) {
-  return blh(values.data(), x.batch(), x.seq(), x.heads());
-}
+/// The gates that a path makes of queries and keys, and views of them.
+template <class A>
+class ComputedGates {
+ public:
+  template <class Q, class K>
+  ComputedGates(const GatedPath<Gate::both>& path, const TensorView<Q>& q, const TensorView<K>& k)
+      : query_(gate_values<A>(query_side(path), q)), key_(gate_values<A>(key_side(path), k)) {
+    views_ = {view(query_, q), view(key_, k)};
+  }
+  template <Gate gate, class T>
+  requires(gate != Gate::both) ComputedGates(const GatedPath<gate>& path, const TensorView<T>& x) {
+    if constexpr (gate == Gate::query) {
+      query_ = gate_values<A>(query_side(path), x);
+      views_.query = view(query_, x);
+    } else {
+      key_ = gate_values<A>(key_side(path), x);
+      views_.key = view(key_, x);
+    }
+  }
+  ComputedGates(const ComputedGates&) = delete;
+  ComputedGates& operator=(const ComputedGates&) = delete;
+
+  const GateValues<A>& views() const { return views_; }
+
+ private:
+  template <class T>
+  static TensorView<const A> view(const std::vector<A>& values, const TensorView<T>& x) {
+    return blh(values.data(), x.batch(), x.seq(), x.heads());
+  }
+
+  std::vector<A> query_, key_;
+  GateValues<A> views_;
+};
 
 /// slope * omega of each set.
 template <class S, Gate gate>
@@ -162,10 +191,8 @@ void prepare(const UnipotentGenerator<S>& generator, const GatedPath<Gate::both>
              const TensorView<Q>& q, const TensorView<K>& k, const Positions& queries,
              const Positions& keys, Future future, BiasAction<A>& action) {
   const auto factors = detail::gated_factors(generator, path);
-  const auto a = detail::gate_values<A>(detail::query_side(path), q);
-  const auto c = detail::gate_values<A>(detail::key_side(path), k);
-  const GateValues<A> gates{detail::gate_view(a, q), detail::gate_view(c, k)};
-  detail::assign_gated<A>({factors, gates, queries, keys, future}, action);
+  const detail::ComputedGates<A> gates(path, q, k);
+  detail::assign_gated<A>({factors, gates.views(), queries, keys, future}, action);
 }
 template <Element S, Element Q, Element K, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, const GatedPath<Gate::both>& path,
@@ -181,12 +208,8 @@ requires(gate != Gate::both) void prepare(const UnipotentGenerator<S>& generator
                                           const Positions& queries, const Positions& keys,
                                           Future future, BiasAction<A>& action) {
   const auto factors = detail::gated_factors(generator, path);
-  constexpr bool kQuery = gate == Gate::query;
-  const auto side = kQuery ? detail::query_side(path) : detail::key_side(path);
-  const auto values = detail::gate_values<A>(side, x);
-  GateValues<A> gates;
-  (kQuery ? gates.query : gates.key) = detail::gate_view(values, x);
-  detail::assign_gated<A>({factors, gates, queries, keys, future}, action);
+  const detail::ComputedGates<A> gates(path, x);
+  detail::assign_gated<A>({factors, gates.views(), queries, keys, future}, action);
 }
 template <Element S, Gate gate, Element T, Accumulator A>
 requires(gate != Gate::both) void prepare(const UnipotentGenerator<S>& generator,
@@ -203,22 +226,16 @@ void append(const UnipotentGenerator<S>& generator, const GatedPath<Gate::both>&
             const TensorView<Q>& q, const TensorView<K>& k, const Positions& positions,
             BiasAction<A>& action) {
   const auto factors = detail::gated_factors(generator, path);
-  const auto a = detail::gate_values<A>(detail::query_side(path), q);
-  const auto c = detail::gate_values<A>(detail::key_side(path), k);
-  const GateValues<A> gates{detail::gate_view(a, q), detail::gate_view(c, k)};
-  detail::append_gated<A>(factors, gates, positions, action);
+  const detail::ComputedGates<A> gates(path, q, k);
+  detail::append_gated<A>(factors, gates.views(), positions, action);
 }
 template <Element S, Gate gate, Element T, Accumulator A>
 requires(gate != Gate::both) void append(const UnipotentGenerator<S>& generator,
                                          const GatedPath<gate>& path, const TensorView<T>& x,
                                          const Positions& positions, BiasAction<A>& action) {
   const auto factors = detail::gated_factors(generator, path);
-  constexpr bool kQuery = gate == Gate::query;
-  const auto side = kQuery ? detail::query_side(path) : detail::key_side(path);
-  const auto values = detail::gate_values<A>(side, x);
-  GateValues<A> gates;
-  (kQuery ? gates.query : gates.key) = detail::gate_view(values, x);
-  detail::append_gated<A>(factors, gates, positions, action);
+  const detail::ComputedGates<A> gates(path, x);
+  detail::append_gated<A>(factors, gates.views(), positions, action);
 }
 
 /// The gradients of a gated bias's parameters as given, in double, added to; an empty span is left

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "grape/core/error.hpp"
+#include "grape/core/view.hpp"
+#include "grape/encoder/heads.hpp"
+#include "grape/path/positions.hpp"
+
+namespace grape::inline v0 {
+
+/// Values of gates, one a token and head: of the queries [batch, queries, heads, 1], of the keys
+/// [batch, keys, key_heads, 1]. What is absent counts as 0.
+template <Accumulator A>
+struct GateValues {
+  std::optional<TensorView<const A>> query{};
+  std::optional<TensorView<const A>> key{};
+};
+
+namespace detail {
+
+template <class A>
+using GateView = std::optional<TensorView<const A>>;
+
+/// Gates [batch, heads, capacity]; one row of zeros where there are none.
+template <class A>
+struct GateRows {
+  Index batch = 1, heads = 1, seq = 0, capacity = 0;
+  bool given = false;
+  std::vector<A> values;
+
+  const A* row(Index b, Index head, Index of_heads) const {
+    return values.data() +
+           ((batch == 1 ? 0 : b) * heads + parameter_set(head, of_heads, heads)) * capacity;
+  }
+  void append(const GateView<A>& more, Index count) {
+    if (seq == 0) {
+      batch = more ? more->batch() : 1;
+      heads = more ? more->heads() : 1;
+      given = more.has_value();
+      const Index had = static_cast<Index>(values.size()) / std::max<Index>(batch * heads, 1);
+      capacity = had;
+    }
+    if (seq + count > capacity) {
+      const Index wider = std::max(seq + count, 2 * seq);
+      std::vector<A> out(static_cast<std::size_t>(batch * heads * wider), A(0));
+      for (Index r = 0; r < batch * heads; ++r) {
+        std::copy_n(values.data() + r * capacity, seq, out.data() + r * wider);
+      }
+      values = std::move(out);
+      capacity = wider;
+    }
+    for (Index b = 0; b < batch; ++b) {
+      for (Index h = 0; h < heads; ++h) {
+        A* to = values.data() + (b * heads + h) * capacity + seq;
+        for (Index t = 0; t < count; ++t) to[t] = more ? (*more)(b, t, h, 0) : A(0);
+      }
+    }
+    seq += count;
+  }
+  void truncate(Index count) { seq = count; }
+};
+
+template <class A>
+void check_gates(std::string_view name, const GateView<A>& gates, const Positions& positions) {
+  if (!gates) return;
+  if (gates->dim() != 1) {
+    fail(text(name, " dim"), text(gates->dim()), "1, a gate a head");
+  }
+  if (gates->seq() != positions.seq()) {
+    fail(text(name, " seq"), text(gates->seq()), text("the ", positions.seq(), " positions"));
+  }
+}
+
+template <class A>
+Index common_heads(const GateValues<A>& gates) {
+  const Index q = gates.query ? gates.query->heads() : 1, k = gates.key ? gates.key->heads() : 1;
+  if (std::max(q, k) % std::max<Index>(std::min(q, k), 1) != 0) {
+    fail("key gates heads", text(k), text("a divisor or multiple of the ", q, " query heads"));
+  }
+  return std::max(q, k);
+}
+
+template <class A>
+Index common_batch(const GateValues<A>& gates) {
+  const Index q = gates.query ? gates.query->batch() : 1, k = gates.key ? gates.key->batch() : 1;
+  if (gates.query && gates.key && q != k) {
+    fail("key gates batch", text(k), text("the queries' batch ", q));
+  }
+  return std::max(q, k);
+}
+
+}  // namespace detail
+}  // namespace grape::inline v0
