@@ -2,8 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
-#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -15,11 +13,9 @@
 #include "grape/core/pairing.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/generator/canonical_planes.hpp"
-#include "grape/spectrum/linear.hpp"
-#include "grape/spectrum/llama3.hpp"
+#include "grape/interop/detail/hf_object.hpp"
+#include "grape/interop/detail/hf_spectrum.hpp"
 #include "grape/spectrum/log_uniform.hpp"
-#include "grape/spectrum/longrope.hpp"
-#include "grape/spectrum/ntk.hpp"
 #include "grape/spectrum/spectrum.hpp"
 #include "grape/spectrum/yarn.hpp"
 
@@ -56,108 +52,6 @@ struct HfRope {
 };
 
 namespace detail {
-
-/// A JSON object whose fields are asked for by name and type; null is absent.
-class HfObject {
- public:
-  using Json = nlohmann::json;
-
-  HfObject(const Json& json, std::string name) : json_(&json), name_(std::move(name)) {
-    if (!json.is_object()) fail(name_, kind(json), "a JSON object");
-  }
-
-  const Json* find(const std::string& key) const {
-    const auto at = json_->find(key);
-    return at == json_->end() || at->is_null() ? nullptr : &*at;
-  }
-  std::optional<double> number(const std::string& key) const {
-    const Json* x = find(key);
-    if (x == nullptr) return std::nullopt;
-    if (!x->is_number()) fail(path(key), kind(*x), "a number");
-    return x->get<double>();
-  }
-  std::optional<Index> integer(const std::string& key) const {
-    const std::optional<double> x = number(key);
-    if (!x) return std::nullopt;
-    if (!(*x >= -0x1p53 && *x <= 0x1p53) || std::floor(*x) != *x) {
-      fail(path(key), text(*x), "a whole number");
-    }
-    return static_cast<Index>(*x);
-  }
-  std::optional<std::string> string(const std::string& key) const {
-    const Json* x = find(key);
-    if (x == nullptr) return std::nullopt;
-    if (!x->is_string()) fail(path(key), kind(*x), "a string");
-    return x->get<std::string>();
-  }
-  bool boolean(const std::string& key, bool otherwise) const {
-    const Json* x = find(key);
-    if (x == nullptr) return otherwise;
-    if (!x->is_boolean()) fail(path(key), kind(*x), "true or false");
-    return x->get<bool>();
-  }
-  std::vector<double> numbers(const std::string& key) const {
-    const Json* x = find(key);
-    if (x == nullptr) fail(path(key), "nothing", "a list of numbers");
-    if (!x->is_array()) fail(path(key), kind(*x), "a list of numbers");
-    std::vector<double> out;
-    for (const Json& entry : *x) {
-      if (!entry.is_number()) fail(path(key), kind(entry), "numbers alone");
-      out.push_back(entry.get<double>());
-    }
-    return out;
-  }
-  double needed_number(const std::string& key) const {
-    const std::optional<double> x = number(key);
-    if (!x) fail(path(key), "nothing", "a number");
-    return *x;
-  }
-
-  /// Throws unless every key is one of these.
-  void check_keys(const std::string& type, std::initializer_list<std::string_view> known) const {
-    constexpr std::string_view kCommon[] = {"rope_type",     "type",
-                                            "rope_theta",    "partial_rotary_factor",
-                                            "mrope_section", "mrope_interleaved"};
-    for (const auto& [key, value] : json_->items()) {
-      const auto is_key = [&, &k = key](std::string_view s) { return s == k; };
-      if (std::any_of(std::begin(kCommon), std::end(kCommon), is_key)) continue;
-      if (std::any_of(known.begin(), known.end(), is_key)) continue;
-      fail(path(key), "a key that grape does not know",
-           text("keys that mean something for rope_type \"", type, "\""));
-    }
-  }
-
-  bool empty() const { return json_->empty(); }
-  const Json& json() const { return *json_; }
-  const std::string& name() const { return name_; }
-  std::string path(const std::string& key) const { return name_ + "." + key; }
-
-  static std::string kind(const Json& x) {
-    return text("a JSON ", x.type_name(), " (", x.dump().substr(0, 60), ")");
-  }
-
- private:
-  const Json* json_;
-  std::string name_;
-};
-
-/// One number that may stand in either of two objects; where it stands in both they must agree.
-template <class Get>
-auto hf_agreed(const HfObject& a, const HfObject* b, const std::string& key, Get&& get) {
-  auto x = get(a, key);
-  if (b == nullptr) return x;
-  const auto y = get(*b, key);
-  if (x && y && *x != *y) {
-    fail(b->path(key), text(*y), text("the same as ", a.path(key), " = ", *x));
-  }
-  return x ? x : y;
-}
-inline constexpr auto kHfNumber = [](const HfObject& o, const std::string& k) {
-  return o.number(k);
-};
-inline constexpr auto kHfInteger = [](const HfObject& o, const std::string& k) {
-  return o.integer(k);
-};
 
 /// The object that holds the scaling: rope_parameters (transformers 5), of the layer type where it
 /// has one for each, or rope_scaling; empty where there is none.
@@ -244,133 +138,6 @@ inline std::optional<Pairing> hf_pairing(const HfObject& config) {
   return std::nullopt;
 }
 
-/// What the scalings need beside their own object.
-struct HfRopeContext {
-  const HfObject& config;
-  const HfObject& rope;
-  const HfRopeOptions& options;
-  Index head_dim;
-  Index rotary_dim;
-  double base;
-
-  Index context() const {
-    const std::optional<Index> length = config.integer("max_position_embeddings");
-    if (!length) fail("config.max_position_embeddings", "nothing", "a number of tokens");
-    return *length;
-  }
-  std::optional<Index> original() const {
-    return hf_agreed(rope, &config, "original_max_position_embeddings", kHfInteger);
-  }
-  Index sequence_length(const std::string& type) const {
-    if (options.sequence_length < 1) {
-      fail("options.sequence_length", text(options.sequence_length),
-           text("the tokens in play, which \"", type, "\" depends on"));
-    }
-    return options.sequence_length;
-  }
-};
-
-inline Spectrum hf_dynamic(const HfRopeContext& c) {
-  c.rope.check_keys("dynamic", {"factor", "original_max_position_embeddings"});
-  const Index context = c.context();
-  const Index original = c.original().value_or(context);
-  if (original != context) {
-    // Hugging Face's code reads the one and its documentation the other.
-    fail(c.rope.path("original_max_position_embeddings"), text(original),
-         text("nothing, or max_position_embeddings ", context));
-  }
-  return spectrum::dynamic_ntk(c.rotary_dim, c.base,
-                               {.factor = c.rope.needed_number("factor"),
-                                .original_max_position = original,
-                                .sequence_length = c.sequence_length("dynamic")});
-}
-
-inline Spectrum hf_yarn(const HfRopeContext& c) {
-  c.rope.check_keys("yarn", {"factor", "original_max_position_embeddings", "attention_factor",
-                             "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate"});
-  spectrum::YarnOptions o;
-  o.factor = c.rope.needed_number("factor");
-  const std::optional<Index> original = c.original();
-  o.original_max_position = original ? *original : c.context();
-  o.beta_fast = c.rope.number("beta_fast").value_or(o.beta_fast);
-  o.beta_slow = c.rope.number("beta_slow").value_or(o.beta_slow);
-  o.truncate = c.rope.boolean("truncate", o.truncate);
-  o.attention_factor = c.rope.number("attention_factor");
-  const double mscale = c.rope.number("mscale").value_or(0);
-  const double all_dim = c.rope.number("mscale_all_dim").value_or(0);
-  if (mscale != 0 && all_dim != 0) {  // as Hugging Face: both, or neither counts
-    o.mscale = mscale;
-    o.mscale_all_dim = all_dim;
-  }
-  return spectrum::yarn(c.rotary_dim, c.base, o);
-}
-
-inline Spectrum hf_llama3(const HfRopeContext& c) {
-  c.rope.check_keys("llama3", {"factor", "low_freq_factor", "high_freq_factor",
-                               "original_max_position_embeddings"});
-  const std::optional<Index> original = c.original();
-  if (!original) {
-    fail(c.rope.path("original_max_position_embeddings"), "nothing", "a number of tokens");
-  }
-  return spectrum::llama3(c.rotary_dim, c.base,
-                          {.factor = c.rope.needed_number("factor"),
-                           .original_max_position = *original,
-                           .low_freq_factor = c.rope.needed_number("low_freq_factor"),
-                           .high_freq_factor = c.rope.needed_number("high_freq_factor")});
-}
-
-inline Spectrum hf_longrope(const HfRopeContext& c) {
-  c.rope.check_keys("longrope",
-                    {"short_factor", "long_factor", "factor", "attention_factor",
-                     "original_max_position_embeddings", "short_mscale", "long_mscale"});
-  spectrum::LongRopeOptions o;
-  o.short_factors = c.rope.numbers("short_factor");
-  o.long_factors = c.rope.numbers("long_factor");
-  o.sequence_length = c.sequence_length("longrope");
-  const std::optional<Index> original = c.original();
-  const std::optional<double> factor = c.rope.number("factor");
-  o.original_max_position = original ? *original : c.context();
-  if (original && *original >= 1) {
-    o.factor = static_cast<double>(c.context()) / static_cast<double>(*original);
-    if (factor && std::fabs(*factor - o.factor) > 1e-6 * o.factor) {
-      fail(c.rope.path("factor"), text(*factor),
-           text("max_position_embeddings / original_max_position_embeddings = ", o.factor));
-    }
-  } else {
-    o.factor = c.rope.needed_number("factor");
-  }
-  o.attention_factor = c.rope.number("attention_factor");
-  const std::optional<double> of_short = c.rope.number("short_mscale");
-  const std::optional<double> of_long = c.rope.number("long_mscale");
-  if (of_short.has_value() != of_long.has_value() || (of_short && o.attention_factor)) {
-    fail(c.rope.path(of_short ? "short_mscale" : "long_mscale"), "it alone or beside another",
-         "short_mscale and long_mscale, or attention_factor, or none of them");
-  }
-  if (of_short) {
-    o.attention_factor = o.sequence_length > o.original_max_position ? of_long : of_short;
-  }
-  return spectrum::longrope(c.rotary_dim, c.base, o);
-}
-
-inline Spectrum hf_spectrum(const std::string& type, const HfRopeContext& c) {
-  if (type == "default") {
-    c.rope.check_keys(type, {});
-    return spectrum::log_uniform(c.rotary_dim, c.base);
-  }
-  if (type == "linear" || type == "ntk") {
-    c.rope.check_keys(type, {"factor"});
-    const double factor = c.rope.needed_number("factor");
-    return type == "linear" ? spectrum::linear(c.rotary_dim, c.base, factor)
-                            : spectrum::ntk(c.rotary_dim, c.base, factor);
-  }
-  if (type == "dynamic") return hf_dynamic(c);
-  if (type == "yarn") return hf_yarn(c);
-  if (type == "llama3") return hf_llama3(c);
-  if (type == "longrope") return hf_longrope(c);
-  fail(c.rope.path("rope_type"), text("\"", type, "\""),
-       "default, linear, ntk, dynamic, yarn, llama3, longrope or proportional");
-}
-
 /// Frequency sets that old configs put beside the object: Gemma 3's base of the sliding layers.
 inline std::optional<double> hf_local_base(const HfObject& config, const HfRopeOptions& options) {
   const std::optional<double> base = config.number("rope_local_base_freq");
@@ -424,7 +191,8 @@ inline HfRope hf_rope(const nlohmann::json& json, const HfRopeOptions& options =
   const Index rotary_dim =
       listed && !fraction ? *listed : static_cast<Index>(static_cast<double>(head_dim) * share);
 
-  const detail::HfRopeContext context{config, rope, options, head_dim, rotary_dim, *base};
+  const detail::HfRopeContext context{config,   rope,       options.sequence_length,
+                                      head_dim, rotary_dim, *base};
   if (type == "proportional") rope.check_keys(type, {});
   HfRope out{.spectrum = type == "proportional" ? spectrum::proportional(head_dim, *base, share)
                                                 : detail::hf_spectrum(type, context),
@@ -440,9 +208,7 @@ inline HfRope hf_rope(const nlohmann::json& json, const HfRopeOptions& options =
     }
   }
   if (rope.find("mrope_section") != nullptr) {
-    for (const double planes : rope.numbers("mrope_section")) {
-      out.mrope_section.push_back(static_cast<Index>(planes));
-    }
+    out.mrope_section = rope.integers("mrope_section");
     Index total = 0;
     for (const Index planes : out.mrope_section) total += planes;
     if (total != out.spectrum.planes()) {
