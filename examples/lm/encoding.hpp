@@ -49,8 +49,8 @@ class PositionEncoding {
   /// Takes the gradient of the scores, zero for keys after the query.
   virtual void add_bias_vjp(grape::ScoreView<Scalar>) {}
   /// Turns gradients with respect to the outcome of encode() into those of what it was given, and
-  /// adds to those of x and of the parameters. q, k and v of the input are as encode() and the
-  /// parts after this one left them.
+  /// adds to those of x and of the parameters. q and k of the input are as encode() left them, and
+  /// a part that rotated them turns them back, for the parts before it.
   virtual void encode_vjp(const Vector<Scalar>& /*parameters*/, const AttentionInput<Scalar>&,
                           const AttentionGradient<Scalar>&, Vector<Scalar>& /*gradient*/) {}
 };

@@ -17,7 +17,7 @@
 namespace lm {
 
 /// What the two below share: queries and keys turn in a frame for each head, made anew from the
-/// parameters at every pass, and what came out is kept for the gradients.
+/// parameters at every pass.
 template <class Scalar, class Generator>
 class FrameEncoding : public PositionEncoding<Scalar> {
  public:
@@ -25,16 +25,15 @@ class FrameEncoding : public PositionEncoding<Scalar> {
     encoder_.emplace(make(parameters));
     encoder_->at(grape::Positions::range(input.start, input.count), action_);
     grape::apply_rotation(action_, input.q, input.k);
-    keep(input.q, q_);
-    keep(input.k, k_);
   }
 
   void encode_vjp(const Vector<Scalar>& parameters, const AttentionInput<Scalar>& input,
                   const AttentionGradient<Scalar>& d, Vector<Scalar>& gradient) override {
-    add_gradient(parameters, view(q_, input.q), d.d_q, gradient);
-    add_gradient(parameters, view(k_, input.k), d.d_k, gradient);
-    grape::apply_rotation_vjp(action_, d.d_q, d.d_q);
-    grape::apply_rotation_vjp(action_, d.d_k, d.d_k);
+    for (const auto& [x, d_x] : {std::pair{input.q, d.d_q}, {input.k, d.d_k}}) {
+      add_gradient(parameters, x, d_x, gradient);
+      grape::apply_rotation_vjp(action_, d_x, d_x);
+      grape::apply_inverse_rotation(action_, x);
+    }
   }
 
  protected:
@@ -48,24 +47,8 @@ class FrameEncoding : public PositionEncoding<Scalar> {
   const grape::RotationAction<Scalar>& action() const { return action_; }
 
  private:
-  static void keep(const grape::TensorView<Scalar>& x, std::vector<Scalar>& copy) {
-    copy.clear();
-    for (Index b = 0; b < x.batch(); ++b) {
-      for (Index t = 0; t < x.seq(); ++t) {
-        for (Index h = 0; h < x.heads(); ++h) {
-          for (Index i = 0; i < x.dim(); ++i) copy.push_back(x(b, t, h, i));
-        }
-      }
-    }
-  }
-  static grape::TensorView<const Scalar> view(const std::vector<Scalar>& copy,
-                                              const grape::TensorView<Scalar>& like) {
-    return grape::blhd(copy.data(), like.batch(), like.seq(), like.heads(), like.dim());
-  }
-
   std::optional<grape::Encoder<Generator, grape::LinearPath>> encoder_;
   grape::RotationAction<Scalar> action_;
-  std::vector<Scalar> q_, k_;
 };
 
 /// GRAPE-M in a learned frame: each head has an orthonormal frame, a product of reflections, and

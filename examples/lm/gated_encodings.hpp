@@ -35,8 +35,6 @@ class GatedSlopes final : public PositionEncoding<Scalar> {
     if constexpr (kQuery) p.query_weights = list(query_weights_, parameters);
     if constexpr (kKey) p.key_weights = list(key_weights_, parameters);
     encoder_.emplace(slopes_, grape::GatedPath<gate>(std::move(p)));
-    if constexpr (kQuery) keep(input.q, q_);
-    if constexpr (kKey) keep(input.k, k_);
     // Decoding goes on with the gates of the earlier keys.
     if (input.start == 0) bias_ = {};
     const auto positions = grape::Positions::range(input.start, input.count);
@@ -71,10 +69,10 @@ class GatedSlopes final : public PositionEncoding<Scalar> {
         .omega = d_omega, .query_weights = d_query, .key_weights = d_key};
     grape::apply_gated_slope_vjp(*encoder_, d_slopes_, wanted);
     if constexpr (kQuery) {
-      grape::apply_query_gate_vjp(*encoder_, view(q_, input.q), d_query_gates_, d.d_q, wanted);
+      grape::apply_query_gate_vjp(*encoder_, input.q, d_query_gates_, d.d_q, wanted);
     }
     if constexpr (kKey) {
-      grape::apply_key_gate_vjp(*encoder_, view(k_, input.k), d_key_gates_, d.d_k, wanted);
+      grape::apply_key_gate_vjp(*encoder_, input.k, d_key_gates_, d.d_k, wanted);
     }
     add(d_omega, omega_, gradient);
     add(d_query, query_weights_, gradient);
@@ -99,27 +97,10 @@ class GatedSlopes final : public PositionEncoding<Scalar> {
     }
   }
 
-  /// A dense copy of x, and its view.
-  static void keep(const grape::TensorView<Scalar>& x, std::vector<Scalar>& copy) {
-    copy.clear();
-    for (Index b = 0; b < x.batch(); ++b) {
-      for (Index t = 0; t < x.seq(); ++t) {
-        for (Index h = 0; h < x.heads(); ++h) {
-          for (Index i = 0; i < x.dim(); ++i) copy.push_back(x(b, t, h, i));
-        }
-      }
-    }
-  }
-  static grape::TensorView<const Scalar> view(const std::vector<Scalar>& copy,
-                                              const grape::TensorView<Scalar>& x) {
-    return grape::blhd(copy.data(), x.batch(), x.seq(), x.heads(), x.dim());
-  }
-
   std::vector<double> slopes_;
   ParameterBlock omega_, query_weights_, key_weights_;
   std::optional<grape::GatedALiBi<Scalar, gate>> encoder_;  // of the last pass's parameters
   grape::BiasAction<Scalar> bias_;
-  std::vector<Scalar> q_, k_;
   std::vector<double> d_slopes_, d_query_gates_, d_key_gates_;
 };
 

@@ -67,7 +67,7 @@ class LearnedRotary final : public PositionEncoding<Scalar> {
     for (const auto& [x, d_x] : {std::pair{input.q, d.d_q}, {input.k, d.d_k}}) {
       grape::apply_rotation_frequency_vjp(action_, x, d_x, d_theta);
       grape::apply_rotation_vjp(action_, d_x, d_x);
-      grape::apply_inverse_rotation(action_, x);  // as the parts before this one left it
+      grape::apply_inverse_rotation(action_, x);
     }
     frequencies_.add_gradient(frequencies_.spectrum(parameters), d_theta, gradient);
   }
@@ -109,7 +109,7 @@ class ContextualRotary final : public PositionEncoding<Scalar> {
       grape::apply_rotation_frequency_vjp(action_, x, d_x, d_theta);
       grape::apply_rotation_phase_vjp(action_, x, d_x, d_phase);
       grape::apply_rotation_vjp(action_, d_x, d_x);
-      grape::apply_inverse_rotation(action_, x);  // as the parts before this one left it
+      grape::apply_inverse_rotation(action_, x);
     }
     frequencies_.add_gradient(frequencies_.spectrum(parameters), d_theta, gradient);
     grape::phase_increments_vjp(d_phase, input.batch, input.count, 1, d_omega);

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "encoding.hpp"
@@ -36,10 +37,12 @@ class Rotary final : public PositionEncoding<Scalar> {
     grape::apply_rotation(action_, input.q, input.k);
   }
 
-  void encode_vjp(const Vector<Scalar>&, const AttentionInput<Scalar>&,
-                  const AttentionGradient<Scalar>& gradient, Vector<Scalar>&) override {
-    grape::apply_rotation_vjp(action_, gradient.d_q, gradient.d_q);
-    grape::apply_rotation_vjp(action_, gradient.d_k, gradient.d_k);
+  void encode_vjp(const Vector<Scalar>&, const AttentionInput<Scalar>& input,
+                  const AttentionGradient<Scalar>& d, Vector<Scalar>&) override {
+    for (const auto& [x, d_x] : {std::pair{input.q, d.d_q}, {input.k, d.d_k}}) {
+      grape::apply_rotation_vjp(action_, d_x, d_x);
+      grape::apply_inverse_rotation(action_, x);
+    }
   }
 
  private:

@@ -79,7 +79,8 @@ INSTANTIATE_TEST_SUITE_P(Encodings, Gradient,
                                          "grape_m_frame+alibi", "alibi", "rope+alibi", "fox",
                                          "grape_a_q", "grape_a_k", "grape_a_qk", "rope+grape_a_qk",
                                          "fox+rope", "grape_m", "grape_m_ctx",
-                                         "grape_m+grape_m_ctx+rope", "grape_ap", "kvshift",
+                                         "grape_m+grape_m_ctx+rope",
+                                         "grape_m+grape_m_frame+grape_a_k", "grape_ap", "kvshift",
                                          "fox+kvshift", "grape_ap+rope+kvshift"),
                          [](const auto& test) {
                            std::string name = test.param;
