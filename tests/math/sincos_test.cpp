@@ -273,7 +273,7 @@ TEST(CosSinRow, RealPositions) {
     if (trial % 4 == 0) theta[7] = random.uniform(3.2, 100);
     if (trial % 4 == 1) theta[7] = random.integer(0, 1) == 0 ? 3.1415 : -3.1415;
     const grape::TurnList turns(theta);
-    EXPECT_EQ(turns.small(), trial % 4 != 0);
+    EXPECT_EQ(turns.below_pi(), trial % 4 != 0);
     const double range = std::pow(10.0, random.uniform(-3, 11));
     const double x = random.uniform(-range, range), scale = random.uniform(0.5, 2);
     const grape::Index first = random.integer(0, 7), count = 70 - first;

@@ -187,6 +187,10 @@ elseif(STEP STREQUAL "odr")
     endforeach()
   endif()
 
+elseif(STEP STREQUAL "macros")
+  run("${COMPILER}" ${flags} "-I${SOURCE_DIR}/include" ${eigen_flags} -fsyntax-only
+    "${CMAKE_CURRENT_LIST_DIR}/hostile_macros.cpp")
+
 elseif(STEP STREQUAL "versions")
   # The version stands in core/version.hpp; the files that must repeat it agree.
   foreach(file IN ITEMS cmake/vcpkg/grape/vcpkg.json cmake/bazel/MODULE.bazel)

@@ -69,10 +69,10 @@ void check_gradients(const BiasAction<A>& bias, const BiasGradients& gradients) 
 template <class Visit>
 void for_each_tile_backwards(ScoreTile where, Index queries, Index keys, Visit&& visit) {
   for (where.query = 0; where.query < queries; where.query += kBiasBufferRows) {
-    where.queries = std::min(kBiasBufferRows, queries - where.query);
+    where.queries = (std::min)(kBiasBufferRows, queries - where.query);
     for (where.key = (keys - 1) / kBiasColumns * kBiasColumns; where.key >= 0;
          where.key -= kBiasColumns) {
-      where.keys = std::min(kBiasColumns, keys - where.key);
+      where.keys = (std::min)(kBiasColumns, keys - where.key);
       visit(where);
     }
   }
@@ -84,10 +84,10 @@ void head_vjp(const BiasAction<A>& bias, const ScoreView<T>& d_scores, Index b, 
               ScoreTile where, const BiasGradients& gradients) {
   alignas(64) A tile[kBiasBufferRows * kBiasColumns];
   for (; where.query < d_scores.queries(); where.query += kBiasBufferRows) {
-    where.queries = std::min(kBiasBufferRows, d_scores.queries() - where.query);
+    where.queries = (std::min)(kBiasBufferRows, d_scores.queries() - where.query);
     double before[kBiasBufferRows] = {};
     for (where.key = 0; where.key < d_scores.keys(); where.key += kBiasColumns) {
-      where.keys = std::min(kBiasColumns, d_scores.keys() - where.key);
+      where.keys = (std::min)(kBiasColumns, d_scores.keys() - where.key);
       for (Index r = 0; r < where.queries; ++r) {
         load(&d_scores(b, h, where.query + r, where.key), d_scores.stride(3), where.keys,
              tile + r * kBiasColumns);
@@ -154,7 +154,7 @@ requires(!std::is_const_v<T>) void add_bias(const BiasAction<A>& bias, ScoreView
     if constexpr (std::same_as<T, A>) {
       if (scores.stride(3) == 1) {
         for (; where.query < scores.queries(); where.query += detail::kBiasRows) {
-          where.queries = std::min(detail::kBiasRows, scores.queries() - where.query);
+          where.queries = (std::min)(detail::kBiasRows, scores.queries() - where.query);
           double carry[detail::kBiasRows] = {};
           bias.add_tile(where, &scores(b, h, where.query, 0), scores.stride(2), carry);
         }

@@ -71,17 +71,17 @@ void rerotate(const Enc& encoder, const Positions& deltas, TensorView<T> keys,
 }
 
 /// Moves all cached keys by one delta (context shift).
-template <class Enc, std::integral I, Element T, Executor E = Serial>
-void rerotate(const Enc& encoder, I delta, TensorView<T> keys, const E& executor = {}) {
+template <class Enc, std::integral Int, Element T, Executor E = Serial>
+void rerotate(const Enc& encoder, Int delta, TensorView<T> keys, const E& executor = {}) {
   constexpr Index kRun = 512;  // tokens that share a prepared action, so that it stays small
   detail::check_shift(encoder);
   if (keys.empty()) return;
   const Enc unscaled(encoder.generator().unscaled(), encoder.path());
-  const std::vector<std::int64_t> deltas(static_cast<std::size_t>(std::min(kRun, keys.seq())),
+  const std::vector<std::int64_t> deltas(static_cast<std::size_t>((std::min)(kRun, keys.seq())),
                                          static_cast<std::int64_t>(delta));
   auto action = unscaled.at(Positions::shared(deltas));
   for (Index begin = 0; begin < keys.seq(); begin += kRun) {
-    const Index count = std::min(kRun, keys.seq() - begin);
+    const Index count = (std::min)(kRun, keys.seq() - begin);
     if (count != action.seq()) {
       unscaled.at(Positions::shared({deltas.data(), static_cast<std::size_t>(count)}), action);
     }

@@ -37,7 +37,7 @@ class RotatedCopy {
     const Index tasks = (x.seq() + kTokens - 1) / kTokens;
     executor.run(x.batch() * tasks, [&](Index i) {
       const Index b = i / tasks, first = i % tasks * kTokens;
-      for (Index t = first; t < std::min(x.seq(), first + kTokens); ++t) {
+      for (Index t = first; t < (std::min)(x.seq(), first + kTokens); ++t) {
         for (Index h = 0; h < x.heads(); ++h) {
           load(&x(b, t, h, 0), x.stride(3), x.dim(), &view_(b, t, h, 0));
         }

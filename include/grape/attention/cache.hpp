@@ -60,7 +60,7 @@ class KeyValueCache {
   Index size(Index b) const { return entry(b).size; }
   Index size() const {
     Index most = 0;
-    for (const auto& e : entries_) most = std::max(most, e.size);
+    for (const auto& e : entries_) most = (std::max)(most, e.size);
     return most;
   }
   /// Tokens that have left a batch entry at the front: the first one held was the evicted(b)-th.
@@ -209,7 +209,7 @@ class KeyValueCache {
     const Index begin = e.front + size, end = e.front + e.size;
     const Index kept = (begin + detail::kKeys - 1) / detail::kKeys;
     e.chunks.resize(static_cast<std::size_t>(kept));
-    for (Index slot = begin; slot < std::min(end, kept * detail::kKeys); ++slot) {
+    for (Index slot = begin; slot < (std::min)(end, kept * detail::kKeys); ++slot) {
       own(e.chunks.back()).erase(shape_, slot % detail::kKeys);
     }
     e.size = size;

@@ -100,7 +100,7 @@ template <class T, class A = accumulation_t<T>>
 void blend_row(A at, T* x, Index stride, A other, const T* y, Index y_stride, Index dim) {
   A mine[kShiftPiece], theirs[kShiftPiece];
   for (Index start = 0; start < dim; start += kShiftPiece) {
-    const Index count = std::min(kShiftPiece, dim - start);
+    const Index count = (std::min)(kShiftPiece, dim - start);
     load(x + start * stride, stride, count, mine);
     if (y == nullptr) {
       for (Index i = 0; i < count; ++i) mine[i] *= at;

@@ -57,8 +57,8 @@ class DigitSearch {
     const Range& r = ranges_[i];
     if (r.stride == 0) return visit(i + 1, rest, moved || r.low < r.high);
     // rest - stride * t must be within what the later digits reach.
-    const Index low = std::max(r.low, ceil_div(rest - max_[i + 1], r.stride));
-    const Index high = std::min(r.high, floor_div(rest - min_[i + 1], r.stride));
+    const Index low = (std::max)(r.low, ceil_div(rest - max_[i + 1], r.stride));
+    const Index high = (std::min)(r.high, floor_div(rest - min_[i + 1], r.stride));
     for (Index t = low; t <= high; ++t) {
       if (visit(i + 1, rest - r.stride * t, moved || t != 0)) return true;
     }

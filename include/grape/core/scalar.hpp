@@ -52,7 +52,7 @@ constexpr bool is_finite(double x) {
 
 /// a * b in `product`; false when that does not fit. Both are >= 0.
 constexpr bool multiply_checked(Index a, Index b, Index& product) {
-  if (b != 0 && a > std::numeric_limits<Index>::max() / b) return false;
+  if (b != 0 && a > (std::numeric_limits<Index>::max)() / b) return false;
   product = a * b;
   return true;
 }

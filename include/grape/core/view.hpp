@@ -61,7 +61,7 @@ class StridedView {
     for (std::size_t a = 3; a-- > 0;) {
       if (extents[a + 1] < 0) return strides;
       if (!detail::multiply_checked(strides[a + 1], extents[a + 1], strides[a])) {
-        strides[a] = std::numeric_limits<Index>::max();
+        strides[a] = (std::numeric_limits<Index>::max)();
       }
     }
     return strides;
@@ -76,7 +76,7 @@ class StridedView {
       none = none || extents_[a] == 0;
     }
     if (none) return;
-    constexpr Index kMost = std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(T));
+    constexpr Index kMost = (std::numeric_limits<Index>::max)() / static_cast<Index>(sizeof(T));
     Index reach = 0, count = 1;
     for (std::size_t a = 0; a < 4; ++a) {
       Index step = 0;

@@ -253,7 +253,7 @@ class BiasAction {
       A piece[kColumns];
       for (Index r = 0; r < where.queries; ++r) {
         for (Index c = 0; c < where.keys; c += kColumns) {
-          const Index count = std::min(kColumns, where.keys - c);
+          const Index count = (std::min)(kColumns, where.keys - c);
           source.tile({where.batch, where.head, where.query + r, 1, where.key + c, count}, piece,
                       count);
           A* to = scores + r * row_stride + c;

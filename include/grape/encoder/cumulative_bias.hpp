@@ -260,7 +260,7 @@ class CumulativeBias : public LiftSource {
   double below(const ScoreTile& where, Index i, Index j, int sign) const {
     const CompensatedSum query = sums_.at(where.batch, where.head, i);
     const double d = difference(query, sums_.at(where.batch, where.head, j));
-    return std::min(0.0, d * (1 + sign * 0x1p-48) + sign * 0x1p-64 * query.high);
+    return (std::min)(0.0, d * (1 + sign * 0x1p-48) + sign * 0x1p-64 * query.high);
   }
 
   std::vector<double> slopes_;

@@ -71,9 +71,9 @@ class Encoder {
 
   /// From a number of heads, where generator and path have standard parameters: ALiBi<float>(32).
   /// (A template, so that clang instantiates it for the generators that it fits alone.)
-  template <std::integral I>
+  template <std::integral Int>
   requires(std::constructible_from<G, Index, const P&>&&
-               std::default_initializable<P>) explicit Encoder(I heads)
+               std::default_initializable<P>) explicit Encoder(Int heads)
       : generator_(static_cast<Index>(heads), P{}) {}
 
   /// From what the generator is made of, and a path: AxialRoPE<float>(spectrum, path).
@@ -83,8 +83,8 @@ class Encoder {
       : generator_(std::forward<Arg>(argument)), path_(std::move(path)) {}
 
   /// The same on a path that has options: PathIntegral<float>(32, PathIntegralPath<>::authors()).
-  template <std::integral I>
-  requires(std::constructible_from<G, Index, const P&>) Encoder(I heads, P path)
+  template <std::integral Int>
+  requires(std::constructible_from<G, Index, const P&>) Encoder(Int heads, P path)
       : generator_(static_cast<Index>(heads), path), path_(std::move(path)) {}
 
   Encoder(G generator, P path) : generator_(std::move(generator)), path_(std::move(path)) {}

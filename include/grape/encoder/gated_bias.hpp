@@ -54,7 +54,7 @@ class GatedBias : public LiftSource {
     detail::check_gates("query gates", gates.query, queries);
     detail::check_gates("key gates", gates.key, keys);
     const Index batch = detail::common_batch(gates), heads = detail::common_heads(gates);
-    const Index positions_batch = std::max(queries.batch(), keys.batch());
+    const Index positions_batch = (std::max)(queries.batch(), keys.batch());
     if (positions_batch != 1 && positions_batch != batch) {
       detail::fail("positions", detail::text("batch ", positions_batch),
                    detail::text("the gates' batch ", batch, ", or 1"));
@@ -102,7 +102,7 @@ class GatedBias : public LiftSource {
     query_gates_.truncate(0);
   }
 
-  Index batch() const { return std::max({positions_.batch(), keys_.batch(), common_batch()}); }
+  Index batch() const { return (std::max)({positions_.batch(), keys_.batch(), common_batch()}); }
   Index heads() const { return heads_; }
   Index queries() const { return positions_.seq(); }
   Index keys() const { return keys_.seq(); }
@@ -152,11 +152,11 @@ class GatedBias : public LiftSource {
     A weakest_query = query[0], weakest_key = key[0];
     double sum = 0;
     for (Index r = 0; r < where.queries; ++r) {
-      weakest_query = std::min(weakest_query, query[r]);
+      weakest_query = (std::min)(weakest_query, query[r]);
       sum += static_cast<double>(query[r]);
     }
     for (Index c = 0; c < where.keys; ++c) {
-      weakest_key = std::min(weakest_key, key[c]);
+      weakest_key = (std::min)(weakest_key, key[c]);
       sum += static_cast<double>(key[c]);
     }
     const A f = factor(where.head), gate = weakest_query + weakest_key;
@@ -302,7 +302,7 @@ class GatedBias : public LiftSource {
     const A* keys;
   };
 
-  Index common_batch() const { return std::max(query_gates_.batch, key_gates_.batch); }
+  Index common_batch() const { return (std::max)(query_gates_.batch, key_gates_.batch); }
 
   A factor(Index head) const {
     const Index set = parameter_set(head, heads_, static_cast<Index>(factors_.size()));

@@ -50,7 +50,7 @@ class GridBias {
     keys_ = std::move(copied_keys);
   }
 
-  Index batch() const { return std::max(queries_.batch, keys_.batch); }
+  Index batch() const { return (std::max)(queries_.batch, keys_.batch); }
   Index heads() const { return static_cast<Index>(slopes_.size()); }
   Index queries() const { return queries_.seq; }
   Index keys() const { return keys_.seq; }

@@ -71,18 +71,18 @@ void prepare(const DirectSum<G, N>& generator, const PairedPath<P, Q>& path,
              const Positions& positions, JointAction<A>& action) {
   detail::prepare_joint(generator, path, action, positions, positions, positions);
 }
-template <class G, class N, class P, class Q, class I, class B1, class A>
-void prepare(const DirectSum<G, N>& generator, const PairedPath<P, Q>& path, const I& input,
+template <class G, class N, class P, class Q, class In, class B1, class A>
+void prepare(const DirectSum<G, N>& generator, const PairedPath<P, Q>& path, const In& input,
              const B1& b1, JointAction<A>& action) {
   detail::prepare_joint(generator, path, action, input, b1);
 }
-template <class G, class N, class P, class Q, class I, class B1, class B2, class A>
-void prepare(const DirectSum<G, N>& generator, const PairedPath<P, Q>& path, const I& input,
+template <class G, class N, class P, class Q, class In, class B1, class B2, class A>
+void prepare(const DirectSum<G, N>& generator, const PairedPath<P, Q>& path, const In& input,
              const B1& b1, const B2& b2, JointAction<A>& action) {
   detail::prepare_joint(generator, path, action, input, b1, b2);
 }
-template <class G, class N, class P, class Q, class I, class B1, class B2, class B3, class A>
-void prepare(const DirectSum<G, N>& generator, const PairedPath<P, Q>& path, const I& input,
+template <class G, class N, class P, class Q, class In, class B1, class B2, class B3, class A>
+void prepare(const DirectSum<G, N>& generator, const PairedPath<P, Q>& path, const In& input,
              const B1& b1, const B2& b2, const B3& b3, JointAction<A>& action) {
   detail::prepare_joint(generator, path, action, input, b1, b2, b3);
 }

@@ -64,7 +64,7 @@ class LinearBias : public LiftSource {
     queries_.truncate(0);
   }
 
-  Index batch() const { return std::max(queries_.batch(), keys_.batch()); }
+  Index batch() const { return (std::max)(queries_.batch(), keys_.batch()); }
   Index heads() const { return static_cast<Index>(slopes_.size()); }
   Index queries() const { return queries_.seq(); }
   Index keys() const { return keys_.seq(); }
@@ -118,10 +118,10 @@ class LinearBias : public LiftSource {
     if (low <= 0) {
       bound = slope * static_cast<A>(slope >= 0 ? std::min<std::int64_t>(high, 0) : low);
     }
-    if (high > 0 && future_ == Future::zero) bound = std::max(bound, A(0));
+    if (high > 0 && future_ == Future::zero) bound = (std::max)(bound, A(0));
     if (high > 0 && future_ == Future::symmetric) {
       const std::int64_t after = slope >= 0 ? std::max<std::int64_t>(low, 0) : high;
-      bound = std::max(bound, -slope * static_cast<A>(after));
+      bound = (std::max)(bound, -slope * static_cast<A>(after));
     }
     return bound;
   }

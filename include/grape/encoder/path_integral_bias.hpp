@@ -104,7 +104,7 @@ class PathIntegralBias {
       double carry[R] = {};
       ScoreTile rows = where;
       rest.query = rows.query = where.query + r;
-      rest.queries = rows.queries = std::min(R, where.queries - r);
+      rest.queries = rows.queries = (std::min)(R, where.queries - r);
       add<false>(rest, nullptr, 0, carry);
       add<true>(rows, out + r * row_stride, row_stride, carry);
     }
@@ -131,17 +131,17 @@ class PathIntegralBias {
       for (Index r = 0; r < where.queries; ++r) {
         const double here = probes_.reach(row_of(where), where.query + r);
         if (!detail::is_finite(here)) return kUnknown;
-        reach = std::max(reach, here);
+        reach = (std::max)(reach, here);
       }
       const double edge = slope * static_cast<double>(link_(reach));
       const Index edges = edge > 0 ? std::max<Index>(last - where.key, 0)
                                    : std::max<Index>(first - (where.key + where.keys - 1), 0);
       const bool future = future_ == Future::zero && where.key + where.keys - 1 > first;
       const double bound = edges == 0 ? 0 : edge * static_cast<double>(edges);
-      constexpr double kLeast = std::numeric_limits<A>::min();  // an edge may underflow to 0
+      constexpr double kLeast = (std::numeric_limits<A>::min)();  // an edge may underflow to 0
       const double slack = std::fabs(bound) * kSlack + kLeast * static_cast<double>(edges);
       const auto loose = static_cast<A>(bound + slack);
-      return future ? std::max(loose, A(0)) : loose;
+      return future ? (std::max)(loose, A(0)) : loose;
     } else {
       return kUnknown;
     }
@@ -219,14 +219,14 @@ class PathIntegralBias {
         for (Index c = from; c < where.keys; ++c) out[c] -= std::numeric_limits<A>::infinity();
       }
     }
-    const Index end = std::min(where.key + where.keys, token + R);
+    const Index end = (std::min)(where.key + where.keys, token + R);
     for (Index at = (end - 1) / kPanel * kPanel; at + kPanel > where.key && end > where.key;
          at -= kPanel) {
       alignas(64) A edges[R * kPanel];
       detail::edge_products<R>(probes_.query(row, first), probes_.width(),
                                probes_.panel(row, at / kPanel), probes_.width(), edges);
       detail::edge_link(link_, slope, edges, R * kPanel);
-      const Index begin = std::max(at, where.key), stop = std::min(at + kPanel, end);
+      const Index begin = (std::max)(at, where.key), stop = (std::min)(at + kPanel, end);
       const bool whole = begin == at && stop == at + kPanel && token >= stop - 1;
       for (Index r = 0; r < R; ++r) {
         const A* x = edges + r * kPanel;
@@ -236,7 +236,7 @@ class PathIntegralBias {
           continue;
         }
         double sum = carry[r];
-        for (Index l = std::min(stop, token + r + 1); l-- > begin;) {
+        for (Index l = (std::min)(stop, token + r + 1); l-- > begin;) {
           if constexpr (write) out[l - where.key] += static_cast<A>(sum);
           sum += static_cast<double>(x[l - at]);
         }
@@ -251,7 +251,7 @@ class PathIntegralBias {
     const Index row = row_of(where), first = where.query + first_row, width = probes_.width();
     const Index token = range_.start + first;
     const double slope = slopes_[static_cast<std::size_t>(where.head)];
-    const Index end = std::min(where.key + where.keys, token + R);
+    const Index end = (std::min)(where.key + where.keys, token + R);
     double sum[R], d_slope = 0;
     std::copy_n(before, R, sum);
     for (Index at = where.key / kPanel * kPanel; at < end; at += kPanel) {
@@ -261,9 +261,9 @@ class PathIntegralBias {
       detail::edge_products<R>(probes_.query(row, first), width, panel, width, g);
       detail::edge_link_derivative(link_, g, d_g, R * kPanel);
       for (Index r = 0; r < R; ++r) {
-        const Index stop = std::min({at + kPanel, end, token + r + 1});
+        const Index stop = (std::min)({at + kPanel, end, token + r + 1});
         const A* d = d_tile + r * row_stride;
-        for (Index c = std::max(at, where.key) - at; c < stop - at; ++c) {
+        for (Index c = (std::max)(at, where.key) - at; c < stop - at; ++c) {
           d_slope += sum[r] * static_cast<double>(g[r * kPanel + c]);
           d_x[r * kPanel + c] = sum[r] * slope * static_cast<double>(d_g[r * kPanel + c]);
           sum[r] += static_cast<double>(d[at + c - where.key]);

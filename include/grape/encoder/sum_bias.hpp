@@ -27,8 +27,8 @@ class SumBias {
   explicit SumBias(std::vector<BiasAction<A>> parts) : parts_(std::move(parts)) {
     if (parts_.empty()) detail::fail("parts", "none", "at least one bias");
     for (const auto& part : parts_) {
-      batch_ = std::max(batch_, part.batch());
-      heads_ = std::max(heads_, part.heads());
+      batch_ = (std::max)(batch_, part.batch());
+      heads_ = (std::max)(heads_, part.heads());
     }
     for (std::size_t i = 0; i < parts_.size(); ++i) {
       const auto& part = parts_[i];
@@ -84,7 +84,7 @@ class SumBias {
   }
 
  private:
-  static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+  static constexpr std::size_t kNone = (std::numeric_limits<std::size_t>::max)();
 
   static void check(std::size_t part, std::string_view what, Index got, Index wanted) {
     if (got == wanted) return;
@@ -108,7 +108,7 @@ class SumBias {
       at.query = where.query + r;
       for (Index c = 0; c < where.keys; c += kColumns) {
         at.key = where.key + c;
-        at.keys = std::min(kColumns, where.keys - c);
+        at.keys = (std::min)(kColumns, where.keys - c);
         parts_[i].tile(at, piece.data(), kColumns);
         for (Index k = 0; k < at.keys; ++k) to[c + k] += piece[static_cast<std::size_t>(k)];
       }

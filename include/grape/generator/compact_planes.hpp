@@ -127,7 +127,7 @@ class CompactPlanes {
   static void append_compressed(const OverlappingPlanes& p, std::size_t set,
                                 std::vector<FrameMatrix>& frames,
                                 std::vector<double>& frequencies) {
-    const Index d = p.a.rows(), m = p.a.cols(), directions = std::min(2 * m, d);
+    const Index d = p.a.rows(), m = p.a.cols(), directions = (std::min)(2 * m, d);
     // Every vector near unit length; what that takes off it goes to its plane's speed.
     FrameMatrix columns(d, 2 * m);
     Eigen::VectorXd speed(m);

@@ -49,7 +49,7 @@ struct ScaledColumns {
       double largest = 0;
       for (Index i = 0; i < m.rows(); ++i) {
         columns(i, k) = plain_value(m(i, k));
-        largest = std::max(largest, std::fabs(columns(i, k)));
+        largest = (std::max)(largest, std::fabs(columns(i, k)));
       }
       int exponent = 0;
       std::frexp(largest, &exponent);
@@ -170,9 +170,9 @@ class Nilpotent {
   /// of any lengths.
   std::vector<double> singular_values() const {
     detail::ScaledColumns u(u_), v(v_);
-    int most = std::numeric_limits<int>::min();
+    int most = (std::numeric_limits<int>::min)();
     for (std::size_t k = 0; k < u.exponents.size(); ++k) {
-      most = std::max(most, u.exponents[k] + v.exponents[k]);
+      most = (std::max)(most, u.exponents[k] + v.exponents[k]);
     }
     for (Index k = 0; k < columns(); ++k) {
       const auto i = static_cast<std::size_t>(k);
@@ -240,7 +240,7 @@ class Nilpotent {
   /// R of the QR decomposition, [min(n, r), r].
   static Eigen::MatrixXd triangle(const Eigen::MatrixXd& m) {
     const Eigen::HouseholderQR<Eigen::MatrixXd> qr(m);
-    const Index rows = std::min(m.rows(), m.cols());
+    const Index rows = (std::min)(m.rows(), m.cols());
     return Eigen::MatrixXd(qr.matrixQR().topRows(rows).template triangularView<Eigen::Upper>());
   }
 

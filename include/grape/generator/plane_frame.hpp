@@ -42,7 +42,7 @@ class PlaneFrame {
       : frames_(std::move(frames)), spectrum_(spectrum) {
     check(tolerance);
     const Index count = static_cast<Index>(frames_.size());
-    sets_ = std::max(count, spectrum.sets());
+    sets_ = (std::max)(count, spectrum.sets());
     if (spectrum.sets() < sets_) {
       std::vector<double> repeated;
       for (Index set = 0; set < sets_; ++set) {

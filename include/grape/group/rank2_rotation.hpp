@@ -140,7 +140,7 @@ class Rank2Rotation {
     const double orientation = uu * vv - uv * vu;  // product of the cosines of the planes' angles
     const Vector off_u = other.u_ - static_cast<Scalar>(uu) * u_ - static_cast<Scalar>(vu) * v_;
     const Vector off_v = other.v_ - static_cast<Scalar>(uv) * u_ - static_cast<Scalar>(vv) * v_;
-    const auto off = static_cast<double>(std::max(off_u.norm(), off_v.norm()));
+    const auto off = static_cast<double>((std::max)(off_u.norm(), off_v.norm()));
     if (!(off <= 64 * kEpsilon)) {
       detail::fail("other", detail::text("a plane ", off, " away"), "a rotation of the same plane");
     }

@@ -105,7 +105,7 @@ class Unipotent {
     const std::vector<double> sigma = generator_.singular_values();
     std::vector<double> out(n, 1.0);
     // A^2 = 0 bounds the rank by n / 2; what exceeds it is rounding.
-    for (std::size_t k = 0; k < std::min(sigma.size(), n / 2); ++k) {
+    for (std::size_t k = 0; k < (std::min)(sigma.size(), n / 2); ++k) {
       const ShearSingularValues pair = shear(sigma[k]);
       out[k] = pair.largest;
       out[n - 1 - k] = pair.smallest;

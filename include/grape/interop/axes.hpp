@@ -63,8 +63,8 @@ struct Arranged {
   std::array<Index, 4> strides{1, 1, 1, 1};
 };
 
-template <class I>
-Index checked_index(std::string_view argument, std::string_view what, int axis, I value) {
+template <class Int>
+Index checked_index(std::string_view argument, std::string_view what, int axis, Int value) {
   if (!std::in_range<Index>(value)) {
     fail(text(argument, " ", what, " ", axis), text(value), "a value that fits into Index");
   }

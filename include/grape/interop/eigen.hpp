@@ -40,9 +40,9 @@ namespace detail {
 /// An axis as whichever integer a tensor's dimension() takes: they differ.
 struct AxisNumber {
   int axis;
-  template <std::integral I>
-  operator I() const {  // NOLINT(google-explicit-constructor)
-    return static_cast<I>(axis);
+  template <std::integral Int>
+  operator Int() const {  // NOLINT(google-explicit-constructor)
+    return static_cast<Int>(axis);
   }
 };
 

@@ -166,7 +166,7 @@ class TurnList {
   template <class Range>
   explicit TurnList(const Range& thetas) {
     for (const double theta : thetas) {
-      small_ = small_ && theta < detail::kPi && theta > -detail::kPi;
+      below_pi_ = below_pi_ && theta < detail::kPi && theta > -detail::kPi;
       const Turn turn = turn_of(theta);
       high_.push_back(turn.high);
       low_.push_back(turn.low);
@@ -177,10 +177,10 @@ class TurnList {
   Turn operator[](std::size_t m) const { return {high_[m], low_[m]}; }
   const std::uint64_t* high() const { return high_.data(); }
   /// Whether every |theta| < pi, so that high() is its turn as a signed fraction.
-  bool small() const { return small_; }
+  bool below_pi() const { return below_pi_; }
 
  private:
-  bool small_ = true;
+  bool below_pi_ = true;
   std::vector<std::uint64_t> high_, low_;
 };
 
@@ -289,7 +289,7 @@ void cos_sin_row_real(const TurnList& turns, const double* thetas, Index first, 
                       double x, double scale, A* cos_out, A* sin_out) {
   if constexpr (std::same_as<A, float>) {
     constexpr auto kShort = static_cast<double>(detail::kShortPosition);
-    if (turns.small() && x <= kShort && x >= -kShort) {
+    if (turns.below_pi() && x <= kShort && x >= -kShort) {
       // The part behind the point in 31 bits, times theta in 32: 2^-32 radians and turns.
       const double whole = std::floor(x);
       const auto n = static_cast<std::uint64_t>(static_cast<std::int64_t>(whole));

@@ -44,7 +44,7 @@ SkewSchur skew_schur(const std::type_identity_t<M>& s) {
       if (!detail::is_finite(s(i, j))) {
         detail::fail(detail::text("s(", i, ", ", j, ")"), detail::text(s(i, j)), "a finite number");
       }
-      largest = std::max(largest, std::fabs(s(i, j)));
+      largest = (std::max)(largest, std::fabs(s(i, j)));
     }
   }
   SkewSchur out{M::Identity(r, r), Eigen::VectorXd::Zero(r / 2)};

@@ -64,7 +64,7 @@ class GatedPath {
   Index sets() const { return static_cast<Index>(omega_.size()); }
   /// The head width that the weights are made for.
   Index dim() const {
-    return static_cast<Index>(std::max(query_weights_.size(), key_weights_.size())) / sets();
+    return static_cast<Index>((std::max)(query_weights_.size(), key_weights_.size())) / sets();
   }
   /// omega as it acts [P], and weights as they act [P, dim], normalized where asked for.
   std::span<const double> omega() const { return omega_; }
@@ -111,7 +111,7 @@ class GatedPath {
 
   static double length(std::span<const double> x) {
     double largest = 0, sum = 0;
-    for (const double e : x) largest = std::max(largest, std::fabs(e));
+    for (const double e : x) largest = (std::max)(largest, std::fabs(e));
     if (largest == 0) return 0;
     for (const double e : x) sum += (e / largest) * (e / largest);
     return largest * std::sqrt(sum);
@@ -125,7 +125,7 @@ class GatedPath {
     if (!parameters_.normalized || weights.empty()) return out;
     auto to = out.begin();
     for (Index p = 0; p < sets(); ++p) {
-      const double by = std::max(length(set(weights, p)), kLeastLength);
+      const double by = (std::max)(length(set(weights, p)), kLeastLength);
       for (const double x : set(weights, p)) *to++ = x / by;
     }
     return out;
@@ -141,7 +141,7 @@ class GatedPath {
       if (parameters_.normalized && size > kLeastLength) {
         for (std::size_t i = 0; i < d.size(); ++i) along += d[i] * unit[i];
       }
-      const double by = parameters_.normalized ? std::max(size, kLeastLength) : 1;
+      const double by = parameters_.normalized ? (std::max)(size, kLeastLength) : 1;
       for (std::size_t i = 0; i < d.size(); ++i) *to++ += (d[i] - along * unit[i]) / by;
     }
   }

@@ -52,7 +52,7 @@ class PendingShift {
     using Limits = std::numeric_limits<std::int64_t>;
     const auto row = deltas_.begin() + axis * tokens_;
     for (auto d = row + begin; d != row + end; ++d) {
-      if (delta > 0 ? *d > Limits::max() - delta : *d < Limits::min() - delta) {
+      if (delta > 0 ? *d > (Limits::max)() - delta : *d < (Limits::min)() - delta) {
         detail::fail("delta", detail::text(delta),
                      detail::text("one whose sum with ", *d, " fits into 64 bits"));
       }

@@ -24,7 +24,7 @@ class Positions {
   /// 0 or the last position does not fit into 64 bits.
   static Positions range(std::int64_t start, Index count) {
     if (count < 0) detail::fail("count", detail::text(count), "a value >= 0");
-    if (start > 0 && count - 1 > std::numeric_limits<std::int64_t>::max() - start) {
+    if (start > 0 && count - 1 > (std::numeric_limits<std::int64_t>::max)() - start) {
       detail::fail("start", detail::text(start),
                    detail::text("a value that leaves room for ", count, " positions in 64 bits"));
     }

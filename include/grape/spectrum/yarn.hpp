@@ -101,8 +101,8 @@ inline Spectrum yarn(Index rotary_dim, double base, const YarnOptions& options) 
     low = std::floor(low);
     high = std::ceil(high);
   }
-  low = std::max(low, 0.0);
-  high = std::min(high, dim - 1);
+  low = (std::max)(low, 0.0);
+  high = (std::min)(high, dim - 1);
   if (high < low) {
     detail::fail("original_max_position", detail::text(options.original_max_position),
                  detail::text("a length in which some plane of base ", base, " turns between ",

@@ -107,7 +107,7 @@ void accumulate_frame_sums(const RotationAction<A>& action, const TensorView<con
                            Add add) {
   const Index sets = action.sets(), columns = action.frame_columns(), d = action.frame_dim();
   const Index tokens = out.batch() * out.seq();
-  const Index parts = std::min(std::max<Index>(1, 16 / sets), tokens);
+  const Index parts = (std::min)(std::max<Index>(1, 16 / sets), tokens);
   std::vector<RowMatrix> partial(static_cast<std::size_t>(sets * parts));
   executor.run(sets * parts, [&](Index task) {
     const Index set = task / parts, part = task % parts;
@@ -290,7 +290,7 @@ void accumulate_frame_frequency_gradient(const RotationAction<A>& action,
                                          const TensorView<const T>& d_out, double* d_theta,
                                          const E& executor) {
   const Index sets = action.sets(), planes = action.planes(), tokens = out.batch() * out.seq();
-  const Index parts = std::min(std::max<Index>(1, 64 / sets), tokens);
+  const Index parts = (std::min)(std::max<Index>(1, 64 / sets), tokens);
   std::vector<double> partial(static_cast<std::size_t>(sets * parts * planes), 0.0);
   executor.run(sets * parts, [&](Index task) {
     const Index set = task / parts, part = task % parts;
@@ -327,7 +327,7 @@ void accumulate_frame_position_gradient(const RotationAction<A>& action,
   const Index shared = action.batch() == 1 ? out.batch() : 1;
   executor.run(action.batch() * tasks, [&](Index task) {
     const Index first = task / tasks, begin = task % tasks * kTask;
-    const Index end = std::min(seq, begin + kTask);
+    const Index end = (std::min)(seq, begin + kTask);
     for (Index set = 0; set < action.sets(); ++set) {
       const RowMatrix frame = wide_frame(action, set);
       const auto add = [&](const ProjectedRows& rows) {

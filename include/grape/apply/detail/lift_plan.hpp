@@ -30,7 +30,7 @@ constexpr double lift_most() {
   if constexpr (std::same_as<T, Eigen::half>) {
     return 65504;
   } else if constexpr (std::same_as<T, double>) {
-    return std::numeric_limits<double>::max();
+    return (std::numeric_limits<double>::max)();
   } else {
     return 0x1.fep127;  // the largest bfloat16; a float holds it too
   }

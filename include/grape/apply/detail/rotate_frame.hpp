@@ -116,17 +116,17 @@ void rotate_frame_tokens(const RotationAction<A>& action, const TensorView<T>& x
   // Tokens of all heads, where their rows are evenly spaced; else many tokens of one head, or, of
   // few tokens, all heads of one token.
   const bool even = heads == 1 || x.stride(1) == heads * x.stride(2);
-  const Index tile_heads = even || count < kFrameRows / 4 ? std::min(heads, kFrameRows) : 1;
+  const Index tile_heads = even || count < kFrameRows / 4 ? (std::min)(heads, kFrameRows) : 1;
   const bool whole = tile_heads == heads && even;
   const Index tile_tokens =
       whole ? std::max<Index>(1, kFrameRows / heads) : (tile_heads == 1 ? kFrameRows : 1);
   for (Index set = 0; set < sets; ++set) {
     const FrameTurn<A> turn{action.frame(set), action.frame_dim(), action.turning_planes(), gain};
     for (Index h = 0; h < heads; h += tile_heads) {
-      const Index some = std::min(tile_heads, heads - h);
+      const Index some = (std::min)(tile_heads, heads - h);
       for (Index t = 0; t < count; t += tile_tokens) {
-        turn_tile<inverse>(x, b, begin + t, std::min(tile_tokens, count - t), set * heads + h, some,
-                           turn, action.rows(b, begin + t) + set * 2 * turn.turning,
+        turn_tile<inverse>(x, b, begin + t, (std::min)(tile_tokens, count - t), set * heads + h,
+                           some, turn, action.rows(b, begin + t) + set * 2 * turn.turning,
                            action.row_size(), scratch);
       }
     }
@@ -144,10 +144,10 @@ void rotate_frames(const RotationAction<A>& action, const TensorView<T>& x, A ga
   const Index tasks = (x.seq() + kTask - 1) / kTask;
   executor.run(x.batch() * tasks, [&](Index i) {
     const Index b = i / tasks, begin = (i - b * tasks) * kTask;
-    const Index end = std::min(x.seq(), begin + kTask);
+    const Index end = (std::min)(x.seq(), begin + kTask);
     FrameScratch<A> scratch;
     for (Index t = begin; t < end; t += kFrameRows) {
-      const Index count = std::min(kFrameRows, end - t);
+      const Index count = (std::min)(kFrameRows, end - t);
       before(b, t, count);
       if (action.turning_planes() != 0) {
         rotate_frame_tokens<inverse>(action, x, b, t, count, gain, scratch);

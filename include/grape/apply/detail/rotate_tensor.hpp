@@ -140,8 +140,8 @@ void rotate(const RotationAction<A>& action, const TensorView<T>& x, const E& ex
   const Index tasks = (x.seq() + kTask - 1) / kTask;
   executor.run(x.batch() * tasks, [&](Index i) {
     const Index b = tasks == 1 ? i : i / tasks;  // a division is felt in a decode step
-    const Index begin = (i - b * tasks) * kTask, end = std::min(x.seq(), begin + kTask);
-    for (Index t = begin; t < end; t += kTile) one_tile(b, t, std::min(kTile, end - t));
+    const Index begin = (i - b * tasks) * kTask, end = (std::min)(x.seq(), begin + kTask);
+    for (Index t = begin; t < end; t += kTile) one_tile(b, t, (std::min)(kTile, end - t));
   });
 }
 
@@ -229,7 +229,7 @@ void accumulate_position_gradient(const RotationAction<A>& action, const TensorV
   const Index shared = action.batch() == 1 ? out.batch() : 1;
   executor.run((tokens + kTask - 1) / kTask, [&](Index task) {
     std::vector<double> torque(static_cast<std::size_t>(planes));
-    for (Index i = task * kTask; i < std::min(tokens, (task + 1) * kTask); ++i) {
+    for (Index i = task * kTask; i < (std::min)(tokens, (task + 1) * kTask); ++i) {
       const Index first = i / action.seq(), t = i % action.seq();
       for (Index b = first; b < first + shared; ++b) {
         for (Index h = 0; h < out.heads(); ++h) {

@@ -44,15 +44,15 @@ class KeyHead {
         value_columns_(round_to_lanes<A>(value_dim)),
         memory_(static_cast<std::size_t>(tiles_ * kKeys *
                                              (dim + value_dim + 2 * columns_ + value_columns_) +
-                                         std::max(dim, value_dim))) {}
+                                         (std::max)(dim, value_dim))) {}
 
   template <class K, class T>
   void load(const TensorView<const K>& k, const TensorView<const T>& v, Index b, Index h,
             Index length) {
     std::fill(d_keys(0), memory_.data() + memory_.size(), A(0));
-    A* row = memory_.data() + memory_.size() - std::max(dim_, value_dim_);
+    A* row = memory_.data() + memory_.size() - (std::max)(dim_, value_dim_);
     for (Index key = 0; key < length; key += kKeys) {
-      const Index count = std::min(kKeys, length - key);
+      const Index count = (std::min)(kKeys, length - key);
       pack_transposed(k, b, h, key, count, turned_keys(key), row);
       pack_transposed(v, b, h, key, count, turned_values(key), row);
       pack_rows(k, b, h, key, count, A(1), keys(key), columns_);
@@ -308,7 +308,7 @@ void attend_backward(const BackwardTensors<Q, K, T>& x, const AttentionPlan<A>& 
       const Index group = heads / plan.key_heads, key_head = h / group;
       if (h % group == 0) k.load(x.k, x.v, b, key_head, visible.length);
       for (Index first = 0; first < x.q.seq(); first += kQueries) {
-        const Index rows = std::min(kQueries, x.q.seq() - first);
+        const Index rows = (std::min)(kQueries, x.q.seq() - first);
         run.start(x.q, x.out, x.d_out, plan, b, h, first, rows);
         const KeyRange range = plan.tiles(visible, first, rows);
         Index end = range.end;

@@ -127,7 +127,7 @@ class TurnedKeys {
   KeyTile<A> load(Index b, Index h, Index key, Index count, A* scratch) const {
     const KeyTile<A> raw = cache_.load(b, h, key, count, scratch);
     A* turned = scratch + cache_.scratch();
-    const Index present = std::min(count, cache_.size(b) - key);
+    const Index present = (std::min)(count, cache_.size(b) - key);
     pack_transposed(TensorView<const A>(keys_), b, h, key, present, turned,
                     turned + kKeys * cache_.dim());
     return {turned, raw.values};

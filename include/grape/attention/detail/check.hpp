@@ -99,7 +99,7 @@ AttentionPlan<A> plan_attention(const TensorView<const T>& q, Index keys, Index 
           key_heads,
           value_dim,
           options.causal,
-          options.window ? std::min(*options.window, kFar) : 0,
+          options.window ? (std::min)(*options.window, kFar) : 0,
           options.key_lengths,
           options.query_offsets,
           static_cast<A>(scale),

@@ -43,8 +43,8 @@ struct AttentionPlan {
   KeyRange tiles(const Visibility& visible, Index query, Index count) const {
     const KeyRange range = visible.of(query, count);
     // Beyond the padding's start a bias alone goes on: its edges lie between query and key.
-    const Index end = bias != nullptr ? range.end : std::min(range.end, visible.length);
-    return {range.first, std::max(range.first, end)};
+    const Index end = bias != nullptr ? range.end : (std::min)(range.end, visible.length);
+    return {range.first, (std::max)(range.first, end)};
   }
 };
 
@@ -171,7 +171,7 @@ void attend_forward(const TensorView<const Q>& q, const Tiles& tiles, const Tens
   const Index runs = (q.seq() + kQueries - 1) / kQueries, slots = heads / together;
   executor.run(q.batch() * slots * runs, [&](Index task) {
     const Index run = task % runs, b = task / runs / slots, h = task / runs % slots * together;
-    const Index first = run * kQueries, rows = std::min(kQueries, q.seq() - first);
+    const Index first = run * kQueries, rows = (std::min)(kQueries, q.seq() - first);
     const Visibility visible = plan.visible(b, q.seq());
     const KeyRange range = plan.tiles(visible, first, rows);
     LineVector<A> scratch(static_cast<std::size_t>(tiles.scratch() + rows * kKeys));
@@ -219,14 +219,14 @@ class TensorTiles {
   double longest(Index, Index, Index) const { return std::numeric_limits<double>::infinity(); }
   Index value_columns() const { return round_to_lanes<A>(values_.dim()); }
   Index tile_size() const { return kKeys * (keys_.dim() + value_columns()); }
-  Index scratch() const { return tile_size() + std::max(keys_.dim(), values_.dim()); }
+  Index scratch() const { return tile_size() + (std::max)(keys_.dim(), values_.dim()); }
   KeyTile<A> load(Index b, Index h, Index key, Index count, A* scratch) const {
     pack(b, h, key, count, scratch, scratch + tile_size());
     return {scratch, scratch + kKeys * keys_.dim()};
   }
   void pack(Index b, Index h, Index key, Index count, A* tile, A* row) const {
     const Index length = lengths_.empty() ? keys_.seq() : lengths_[static_cast<std::size_t>(b)];
-    const Index present = std::min(count, length - key);
+    const Index present = (std::min)(count, length - key);
     pack_transposed(keys_, b, h, key, present, tile, row);
     A* values = tile + kKeys * keys_.dim();
     pack_rows(values_, b, h, key, present, A(1), values, value_columns());
@@ -258,9 +258,9 @@ class PackedTiles {
       double longest = 0;
       const Index length = lengths.empty() ? keys : lengths[static_cast<std::size_t>(b)];
       for (Index key = 0; key < length; key += kKeys) {
-        source.pack(b, i % heads, key, std::min(kKeys, keys - key), at(b, i % heads, key),
+        source.pack(b, i % heads, key, (std::min)(kKeys, keys - key), at(b, i % heads, key),
                     row.data());
-        longest = std::max(longest, longest_key(at(b, i % heads, key)));
+        longest = (std::max)(longest, longest_key(at(b, i % heads, key)));
         longest_[static_cast<std::size_t>(i * tiles_ + key / kKeys)] = longest;
       }
       for (Index t = (length + kKeys - 1) / kKeys; t < tiles_; ++t) {
@@ -293,7 +293,7 @@ class PackedTiles {
         squares[c] += static_cast<double>(keys[c]) * static_cast<double>(keys[c]);
       }
     }
-    for (const double x : squares) most = std::max(most, x);
+    for (const double x : squares) most = (std::max)(most, x);
     return std::sqrt(most);
   }
 

@@ -133,7 +133,7 @@ void softmax_tile(A* scores, Index rows, Index columns, SoftmaxRows<A>& state) {
     state.maximum[r] = maximum;
     state.rescale[r] = before - base[r];
   }
-  const Index whole = std::min(kQueries, round_to_lanes<A>(rows));
+  const Index whole = (std::min)(kQueries, round_to_lanes<A>(rows));
   std::fill(state.rescale + rows, state.rescale + whole, A(0));
   exp_row(state.rescale, whole, A(0));
   for (Index r = 0; r < rows; ++r) {

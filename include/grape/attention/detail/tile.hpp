@@ -31,12 +31,12 @@ struct Visibility {
   KeyRange of(Index query) const {
     const Index at = query + offset;
     Index first = 0, end = keys;
-    if (causal) end = std::min(end, at + 1);
+    if (causal) end = (std::min)(end, at + 1);
     if (window > 0) {
-      first = std::max(first, at - window + 1);
-      end = std::min(end, at + window);
+      first = (std::max)(first, at - window + 1);
+      end = (std::min)(end, at + window);
     }
-    return {first, std::max(end, Index{0})};
+    return {first, (std::max)(end, Index{0})};
   }
   /// Those of all queries [query, query + count) together.
   KeyRange of(Index query, Index count) const {
@@ -52,14 +52,14 @@ void mask_tile(const Visibility& visible, Index query, Index rows, Index key, In
   const Index columns = round_to_lanes<A>(count);
   constexpr A kHidden = -std::numeric_limits<A>::infinity();
   const KeyRange low = visible.of(query), high = visible.of(query + rows - 1);
-  if (columns == count && high.first <= key && std::min(low.end, visible.length) >= key + count) {
+  if (columns == count && high.first <= key && (std::min)(low.end, visible.length) >= key + count) {
     return;
   }
   for (Index r = 0; r < rows; ++r) {
     const KeyRange range = visible.of(query + r);
     A* row = scores + r * kKeys;
     const Index first = std::clamp(range.first - key, Index{0}, count);
-    const Index end = std::clamp(std::min(range.end, visible.length) - key, first, count);
+    const Index end = std::clamp((std::min)(range.end, visible.length) - key, first, count);
     std::fill(row, row + first, kHidden);
     std::fill(row + end, row + columns, kHidden);
   }

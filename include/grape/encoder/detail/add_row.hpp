@@ -59,7 +59,7 @@ GRAPE_INLINE void add_some(Index c, Index from, Index to, Index seen, A after, V
 /// scores[c] += c < seen ? value(c) : after, for c < count.
 template <int W, class A, class Value>
 void add_row(Index seen, Index count, A after, Value value, A* scores) {
-  if (count < W || count > std::numeric_limits<Lane<A>>::max() - W) {
+  if (count < W || count > (std::numeric_limits<Lane<A>>::max)() - W) {
     for (Index c = 0; c < count; ++c) scores[c] += c < seen ? value(c) : after;
     return;
   }

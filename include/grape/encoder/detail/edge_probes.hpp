@@ -183,7 +183,7 @@ class EdgeProbes {
   /// (mean(x^2) + epsilon)^(-1/2), scaled so that squares neither overflow nor vanish.
   double inverse_rms(const double* x) const {
     double scale = std::sqrt(rule_.epsilon);
-    for (Index w = 0; w < width_; ++w) scale = std::max(scale, std::fabs(x[w]));
+    for (Index w = 0; w < width_; ++w) scale = (std::max)(scale, std::fabs(x[w]));
     if (scale == 0) return 0;  // no direction: 0 stays 0
     double sum = 0;
     for (Index w = 0; w < width_; ++w) sum += (x[w] / scale) * (x[w] / scale);
@@ -227,7 +227,7 @@ class EdgeProbes {
   void reserve(Index keys) {
     const Index panels = (keys + kEdgePanel - 1) / kEdgePanel;
     if (panels <= capacity_) return;
-    const Index capacity = std::max(panels, 2 * capacity_);
+    const Index capacity = (std::max)(panels, 2 * capacity_);
     const Index each = width_ * kEdgePanel;
     LineVector<A> wider(size(rows_, capacity * each), A(0));
     std::vector<double> rms(size(rows_, capacity * kEdgePanel), 0.0);

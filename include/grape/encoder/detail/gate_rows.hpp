@@ -48,7 +48,7 @@ struct GateRows {
       capacity = had;
     }
     if (seq + count > capacity) {
-      const Index wider = std::max(seq + count, 2 * seq);
+      const Index wider = (std::max)(seq + count, 2 * seq);
       std::vector<A> out(static_cast<std::size_t>(batch * heads * wider), A(0));
       for (Index r = 0; r < batch * heads; ++r) {
         std::copy_n(values.data() + r * capacity, seq, out.data() + r * wider);
@@ -81,10 +81,10 @@ void check_gates(std::string_view name, const GateView<A>& gates, const Position
 template <class A>
 Index common_heads(const GateValues<A>& gates) {
   const Index q = gates.query ? gates.query->heads() : 1, k = gates.key ? gates.key->heads() : 1;
-  if (std::max(q, k) % std::max<Index>(std::min(q, k), 1) != 0) {
+  if ((std::max)(q, k) % std::max<Index>((std::min)(q, k), 1) != 0) {
     fail("key gates heads", text(k), text("a divisor or multiple of the ", q, " query heads"));
   }
-  return std::max(q, k);
+  return (std::max)(q, k);
 }
 
 template <class A>
@@ -93,7 +93,7 @@ Index common_batch(const GateValues<A>& gates) {
   if (gates.query && gates.key && q != k) {
     fail("key gates batch", text(k), text("the queries' batch ", q));
   }
-  return std::max(q, k);
+  return (std::max)(q, k);
 }
 
 }  // namespace detail

@@ -77,7 +77,7 @@ class GateSums {
   template <Element T>
   void append(const TensorView<T>& log_forget, bool any_shut) {
     const Index needed = keys_ + log_forget.seq();
-    const Index capacity = needed <= capacity_ ? capacity_ : std::max(needed, 2 * keys_);
+    const Index capacity = needed <= capacity_ ? capacity_ : (std::max)(needed, 2 * keys_);
     if (capacity != capacity_) {
       auto high = widened(high_, capacity);
       auto low = widened(low_, capacity);
@@ -155,7 +155,7 @@ class GateSums {
         const bool first = keys_ == 0;
         float* weakest = weakest_.data() + begin;
         Index* shut = shut_.empty() ? nullptr : shut_.data() + begin;
-        float least = first ? std::numeric_limits<float>::max() : weakest[-1];
+        float least = first ? (std::numeric_limits<float>::max)() : weakest[-1];
         Index last_shut = first || shut == nullptr ? 0 : shut[-1];
         prefix_sums(
             count,
@@ -165,7 +165,7 @@ class GateSums {
                 last_shut = keys_ + t;
                 x = 0;
               }
-              if (x < 0) least = std::min(least, static_cast<float>(-x));
+              if (x < 0) least = (std::min)(least, static_cast<float>(-x));
               weakest[t] = least;
               if (shut != nullptr) shut[t] = last_shut;
               return x;

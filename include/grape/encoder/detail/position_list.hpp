@@ -115,7 +115,7 @@ class PositionList {
   /// Positions one by one, with room for `seq` of each batch entry.
   void grow(Index seq) {
     if (!consecutive_ && seq <= capacity_) return;
-    const Index capacity = std::max(seq, 2 * seq_);
+    const Index capacity = (std::max)(seq, 2 * seq_);
     std::vector<std::int64_t> values(static_cast<std::size_t>(batch_ * capacity));
     for (Index b = 0; b < batch_; ++b) {
       for (Index t = 0; t < seq_; ++t) {

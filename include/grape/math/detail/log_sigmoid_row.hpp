@@ -24,11 +24,11 @@ inline namespace GRAPE_ISA {
 template <int W>
 GRAPE_INLINE Vector<float, W> exp_negative(Vector<float, W> y) {
   using V = Vector<float, W>;
-  using I = Vector<std::int32_t, W>;
+  using Whole = Vector<std::int32_t, W>;
   // y = n log 2 + r, |r| <= log(2) / 2; log 2 in two parts, the first of 9 bits, so that n times it
   // is exact.
   y = y < -150.0F ? V{} - 150.0F : y;
-  const I n = __builtin_convertvector(y * 1.44269504F - 0.5F, I);
+  const Whole n = __builtin_convertvector(y * 1.44269504F - 0.5F, Whole);
   const V whole = __builtin_convertvector(n, V);
   const V r = (y - whole * 0.693359375F) + whole * 2.12194440e-4F;
   // Taylor's series: the first term left out is r^8 / 8! < 2^-27.
@@ -39,8 +39,8 @@ GRAPE_INLINE Vector<float, W> exp_negative(Vector<float, W> y) {
   p = p * r + 0.5F;
   p = p * (r * r) + r + 1.0F;
   // 2^n in two steps, each a normal number, so that what is tiny underflows by degrees.
-  const I half = n >> 1;
-  const I first = (half + 127) << 23, second = (n - half + 127) << 23;
+  const Whole half = n >> 1;
+  const Whole first = (half + 127) << 23, second = (n - half + 127) << 23;
   return (p * reinterpret_cast<V>(first)) * reinterpret_cast<V>(second);
 }
 
