@@ -132,10 +132,12 @@ TYPED_TEST(Attend, RotatesCopiesOfQueriesAndKeys) {
       EXPECT_EQ(p.out.values(), first);
     }
     if constexpr (std::same_as<T, A>) {  // keys rotated on arrival
+      // In strides of their own, not those of attend()'s copy: another kernel turns them, and where
+      // there are fused multiplications it may round the other of two products.
       grape::apply_rotation(at_keys, p.k.tensor());
       grape::attend(p.q.tensor(), p.k.tensor(), p.v.tensor(), p.out.tensor(),
                     {.rotation = &at_queries, .keys_rotated = true, .causal = true});
-      EXPECT_EQ(p.out.values(), first);
+      EXPECT_TRUE(attention::close<T>(p.out.values(), want.out, want.error));
     }
   }
 }
