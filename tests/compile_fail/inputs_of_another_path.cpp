@@ -1,4 +1,4 @@
-// expect: Positions for a rotation, query
+// expect: query and key Positions for a bias
 // SPDX-License-Identifier: Apache-2.0
 // A bias relates queries and keys: one list of positions is not enough.
 #include "grape/grape.hpp"

@@ -1,4 +1,4 @@
-// expect: phase increments for a
+// expect: phase increments for a contextual one
 // SPDX-License-Identifier: Apache-2.0
 // A contextual rotation takes phase increments.
 #include "grape/grape.hpp"

@@ -132,8 +132,9 @@ class Encoder {
   template <class... Inputs>
   static void wrong_inputs() {
     static_assert(sizeof...(Inputs) == 0 && sizeof(Action) == 0,
-                  "grape: Encoder::at takes what its path needs: Positions for a rotation, query "
-                  "and key Positions for a bias, log forget gates for FoX");
+                  "grape: Encoder::at takes what its path needs: Positions for a rotation, phase "
+                  "increments for a contextual one, query and key Positions for a bias, log forget "
+                  "gates for FoX");
   }
 
   G generator_;
