@@ -3,24 +3,51 @@
 
 #include "grape/core/pairing.hpp"
 #include "grape/core/scalar.hpp"
+#include "grape/generator/generator.hpp"
+#include "grape/path/edge_link.hpp"
+#include "grape/path/path.hpp"
 
-/// Declarations of grape's types, for headers that only name them. Includes no Eigen.
+/// Declarations of grape's types, for headers that only name them. Includes no Eigen. Default
+/// template arguments stand at the definitions, so all arguments are written out here; and an
+/// Encoder<G, P> asks whether G is a Generator, so it is named once G and P are complete.
 
 namespace grape::inline v0 {
 
+// core/
+template <Element T>
+class StridedView;
 template <Element T>
 class TensorView;
 template <Element T>
 class ScoreView;
+struct Serial;
+
+// path/
 class Positions;
-class Spectrum;
 struct LinearPath;
 struct CumulativePath;
 struct ExclusivePath;
 class AxialPath;
-struct Serial;
-enum class Future;
+class GridPath;
+class PendingShift;
+enum class Gate;
+template <Gate gate>
+class GatedPath;
+template <Path Rotation, Path Bias>
+struct PairedPath;
+template <EdgeLink Link>
+struct PathIntegralPath;
 
+// spectrum/
+class Spectrum;
+
+// math/
+template <class T>
+struct RodriguesFactors;
+template <Accumulator A>
+struct CosSin;
+
+// generator/
 template <Element Scalar, Pairing pairing>
 class CanonicalPlanes;
 template <Element Scalar>
@@ -29,18 +56,72 @@ template <Element Scalar>
 class CompactPlanes;
 template <Accumulator A>
 class PlaneFrame;
+template <Accumulator Scalar, int Dim>
+class Rank2Generator;
+template <Accumulator Scalar, int Dim>
+struct Rank2PlaneGradients;
 template <Element Scalar>
 class UnipotentGenerator;
 template <class S>
 class Nilpotent;
+template <Generator Skew, Generator Nil>
+class DirectSum;
+
+// group/
 template <class S>
 class BlockRotation;
 class FrameRotation;
+template <Accumulator Scalar, int Dim>
+class Rank2Rotation;
+template <Accumulator Scalar, int Dim>
+struct Rank2Gradients;
 template <class S>
 class Unipotent;
+template <Accumulator Scalar>
+struct UnipotentGradients;
+template <class Rotation, class S>
+class DirectSumElement;
+
+// encoder/
+template <Generator G, Path P>
+class Encoder;
 template <Accumulator A>
 class RotationAction;
 template <Accumulator A>
 class BiasAction;
+template <Accumulator A>
+struct JointAction;
+template <Accumulator A>
+class LinearBias;
+template <Accumulator A>
+class CumulativeBias;
+template <Accumulator A>
+class GatedBias;
+template <Accumulator A>
+class GridBias;
+template <Accumulator A>
+class SumBias;
+template <Accumulator A, EdgeLink Link>
+class PathIntegralBias;
+class LiftSource;
+struct BiasGradients;
+struct ScoreTile;
+enum class Future;
+
+// apply/
+struct LiftOptions;
+
+// attention/
+enum class CachedKeys;
+template <Element T, CachedKeys kind>
+class KeyValueCache;
+template <Element T>
+class TokenShiftState;
+template <Accumulator A>
+struct AttendOptions;
+template <Element T>
+struct AttendTensors;
+template <Element T>
+struct AttendGradients;
 
 }  // namespace grape::inline v0
