@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a position encoding is to this model. It acts on a layer of attention twice: it may rewrite
-// queries, keys and values, and it may add a bias to the scores. It may own parameters
+// What a position encoding is to this model. It acts on a layer of attention in two ways: it may
+// rewrite queries, keys and values, and it may have a bias for the scores. It may own parameters
 // (constructor), read the layer's input for gates, and keep what its gradient or the next cached
 // token needs in its members: each layer of each thread has its own object.
 #pragma once
 
 #include <grape/core/view.hpp>
+#include <grape/encoder/bias_action.hpp>
+#include <optional>
 #include <string>
 
 #include "parameters.hpp"
@@ -17,6 +19,7 @@ struct ModelShape {
   Index layers = 3;
   Index heads = 4;
   std::string encoding = "rope";
+  std::optional<Index> window{};  // of keys that a query sees; all before it if absent
 
   Index head_dim() const { return dim / heads; }
 };
@@ -42,12 +45,13 @@ class PositionEncoding {
  public:
   virtual ~PositionEncoding() = default;
 
-  /// Before the scores: rewrites queries, keys, values in place.
+  /// Before attention: rewrites queries, keys, values in place, and prepares the bias.
   virtual void encode(const Vector<Scalar>& /*parameters*/, const AttentionInput<Scalar>&) {}
-  /// Adds to the scores [batch, heads, count, start + count].
-  virtual void add_bias(grape::ScoreView<Scalar>) {}
-  /// Takes the gradient of the scores, zero for keys after the query.
-  virtual void add_bias_vjp(grape::ScoreView<Scalar>) {}
+  /// What encode() prepared to be added to the scores [batch, heads, count, start + count], if
+  /// anything.
+  virtual const grape::BiasAction<Scalar>* bias() const { return nullptr; }
+  /// Where attention adds the gradients of that bias, for encode_vjp: all zero now.
+  virtual grape::BiasGradients bias_gradients() { return {}; }
   /// Turns gradients with respect to the outcome of encode() into those of what it was given, and
   /// adds to those of x and of the parameters. q and k of the input are as encode() left them, and
   /// a part that rotated them turns them back, for the parts before it.

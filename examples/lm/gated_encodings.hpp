@@ -47,16 +47,14 @@ class GatedSlopes final : public PositionEncoding<Scalar> {
     }
   }
 
-  void add_bias(grape::ScoreView<Scalar> scores) override { grape::add_bias(bias_, scores); }
+  const grape::BiasAction<Scalar>* bias() const override { return &bias_; }
 
-  void add_bias_vjp(grape::ScoreView<Scalar> d_scores) override {
+  grape::BiasGradients bias_gradients() override {
     const grape::BiasGradientSizes sizes = bias_.gradient_sizes();
     d_slopes_.assign(static_cast<std::size_t>(sizes.slopes), 0.0);
     d_query_gates_.assign(static_cast<std::size_t>(sizes.query_gates), 0.0);
     d_key_gates_.assign(static_cast<std::size_t>(sizes.key_gates), 0.0);
-    grape::add_bias_vjp(
-        bias_, d_scores,
-        {.slopes = d_slopes_, .query_gates = d_query_gates_, .key_gates = d_key_gates_});
+    return {.slopes = d_slopes_, .query_gates = d_query_gates_, .key_gates = d_key_gates_};
   }
 
   void encode_vjp(const Vector<Scalar>&, const AttentionInput<Scalar>& input,

@@ -30,11 +30,11 @@ class PathIntegrated final : public PositionEncoding<Scalar> {
     input.start == 0 ? path_.at(view, bias_) : path_.append(view, bias_);
   }
 
-  void add_bias(grape::ScoreView<Scalar> scores) override { grape::add_bias(bias_, scores); }
+  const grape::BiasAction<Scalar>* bias() const override { return &bias_; }
 
-  void add_bias_vjp(grape::ScoreView<Scalar> d_scores) override {
+  grape::BiasGradients bias_gradients() override {
     d_features_.assign(static_cast<std::size_t>(features_.size()), 0.0);
-    grape::add_bias_vjp(bias_, d_scores, {.features = d_features_});
+    return {.features = d_features_};
   }
 
   void encode_vjp(const Vector<Scalar>& parameters, const AttentionInput<Scalar>& input,

@@ -60,11 +60,11 @@ class LinearBias final : public PositionEncoding<Scalar> {
       : alibi_(shape.heads) {}
 
   void encode(const Vector<Scalar>&, const AttentionInput<Scalar>& input) override {
-    alibi_.at(grape::Positions::range(input.start, input.count),
-              grape::Positions::range(0, input.start + input.count), bias_);
+    if (input.start == 0) bias_ = {};
+    alibi_.append(grape::Positions::range(input.start, input.count), bias_);
   }
 
-  void add_bias(grape::ScoreView<Scalar> scores) override { grape::add_bias(bias_, scores); }
+  const grape::BiasAction<Scalar>* bias() const override { return &bias_; }
 
  private:
   grape::ALiBi<Scalar> alibi_;
@@ -89,11 +89,11 @@ class Forgetting final : public PositionEncoding<Scalar> {
     fox_.append(grape::blh(gates_.data(), input.batch, input.count, gates_.cols()), decay_);
   }
 
-  void add_bias(grape::ScoreView<Scalar> scores) override { grape::add_bias(decay_, scores); }
+  const grape::BiasAction<Scalar>* bias() const override { return &decay_; }
 
-  void add_bias_vjp(grape::ScoreView<Scalar> d_scores) override {
+  grape::BiasGradients bias_gradients() override {
     d_gates_.assign(static_cast<std::size_t>(gates_.size()), 0.0);
-    grape::add_bias_vjp(decay_, d_scores, {.log_forget = d_gates_});
+    return {.log_forget = d_gates_};
   }
 
   void encode_vjp(const Vector<Scalar>& parameters, const AttentionInput<Scalar>& input,

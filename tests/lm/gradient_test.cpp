@@ -81,7 +81,8 @@ INSTANTIATE_TEST_SUITE_P(Encodings, Gradient,
                                          "fox+rope", "grape_m", "grape_m_ctx",
                                          "grape_m+grape_m_ctx+rope",
                                          "grape_m+grape_m_frame+grape_a_k", "grape_ap", "kvshift",
-                                         "fox+kvshift", "grape_ap+rope+kvshift"),
+                                         "fox+kvshift", "grape_ap+rope+kvshift",
+                                         "grape_a_qk+alibi+fox+grape_ap"),
                          [](const auto& test) {
                            std::string name = test.param;
                            for (char& c : name) c = c == '+' ? '_' : c;
