@@ -101,6 +101,9 @@ template <Accumulator A>
 class GridBias;
 template <Accumulator A>
 class SumBias;
+template <Accumulator A, bool carries>
+class SliceBias;
+struct ScoreRange;
 template <Accumulator A, EdgeLink Link>
 class PathIntegralBias;
 class LiftSource;
