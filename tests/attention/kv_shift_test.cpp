@@ -253,6 +253,61 @@ TEST(Shift, MatchesTheAuthorsLayerAndItsDecoding) {
   EXPECT_EQ(steps, 2);
 }
 
+// The authors' kernel weighs a token and its predecessor freely, y_t = p_t x_{t-1} + c_t x_t: that
+// is p times the shift with gates 1 plus c times the one with gates 0, and so are its gradients.
+TEST(Shift, MatchesTheAuthorsKernelOfTwoWeights) {
+  int cases = 0;
+  for (const std::string& name : golden::families("kv_shift")) {
+    if (name.find("token_shift") == std::string::npos) continue;
+    SCOPED_TRACE(name);
+    const golden::Case c = golden::load(name);
+    const golden::Array x = c.inputs("x");
+    const Index batch = x.shape[0], seq = x.shape[1], heads = x.shape[2], dim = x.shape[3];
+    const auto tensor = [&](auto& data) {
+      return grape::blhd(data.data(), batch, seq, heads, dim);
+    };
+    const std::vector<double> weights[] = {c.inputs("curr_weight").data,
+                                           c.inputs("prev_weight").data};
+    const std::vector<double> w = c.inputs("w_y").data;
+    std::vector<double> y(x.data.size(), 0.0), d_x = y;
+    for (const std::size_t gate : {0u, 1u}) {
+      const std::vector<double>& weight = weights[gate];
+      const std::vector<double> alpha(weight.size(), static_cast<double>(gate));
+      const auto gates = grape::blh(alpha.data(), batch, seq, heads);
+      std::vector<double> shifted = x.data, d = w, d_alpha(alpha.size(), 0.0);
+      for (std::size_t i = 0; i < d.size(); ++i) d[i] *= weight[i / at(dim)];
+      grape::shift_tokens(gates, tensor(shifted));
+      grape::shift_tokens_vjp(gates, tensor(x.data), tensor(d), {});
+      std::vector<double> d_weight(weight.size(), 0.0);
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        y[i] += weight[i / at(dim)] * shifted[i];
+        d_x[i] += d[i];
+        d_weight[i / at(dim)] += w[i] * shifted[i];
+      }
+      // Sums of at most 8 products of order 9.
+      const auto want = c.gradients(gate == 0 ? "curr_weight" : "prev_weight").data;
+      ASSERT_EQ(d_weight.size(), want.size());
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        ASSERT_NEAR(d_weight[i], want[i], 8 * 8 * 9 * 0x1p-53);
+      }
+      // A gate moves weight from the token to its predecessor.
+      std::vector<double> again = w;
+      grape::shift_tokens_vjp(gates, tensor(x.data), tensor(again), d_alpha);
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        ASSERT_NEAR(d_alpha[i],
+                    c.gradients("prev_weight").data[i] - c.gradients("curr_weight").data[i],
+                    2 * 8 * 8 * 9 * 0x1p-53);
+      }
+    }
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      ASSERT_NEAR(y[i], c.outputs("y").data[i], 4 * 9 * 0x1p-53);
+      ASSERT_NEAR(d_x[i], c.gradients("x").data[i], 4 * 9 * 0x1p-53);
+    }
+    ++cases;
+  }
+  EXPECT_EQ(cases, 2);
+}
+
 TEST(Shift, AFirstTokenHasTheFormulasWeight) {
   // The authors' code has 3 here, and 1.5 in a sequence of two.
   const std::vector<float> alpha{0.5F};
