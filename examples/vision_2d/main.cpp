@@ -9,47 +9,34 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <fstream>
 #include <grape/grape.hpp>
 #include <iostream>
 #include <random>
 #include <vector>
 
+#include "scene.hpp"
+
 namespace {
 
 using grape::Index;
 using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-using Color = Eigen::Array3f;
 
-constexpr Index kPatch = 4;                             // pixels on a side
+constexpr Index kSide = 14;                             // patches on a side of a picture
+constexpr Index kPatch = 4;                             // pixels on a side of a patch
 constexpr Index kPixel = 4, kSquare = kPatch * kPixel;  // drawn sizes of a pixel and a patch
 constexpr Index kDim = 32;                              // of a query and a key
 constexpr Index kDown = 1, kRight = 3;  // patches from the first camera to the second one
+constexpr Index kMoved = kDown * kSide + kRight;
 
-/// The scene, in pixels of the first camera: a house with a tree and the sun over hills.
-Color scene(double x, double y) {
-  const auto disc = [&](double cx, double cy, double r) { return std::hypot(x - cx, y - cy) < r; };
-  if (x > 20 && x < 38 && y > 26 && y < 40) {
-    return x > 26 && x < 31 && y > 32 ? Color(0.35F, 0.2F, 0.1F) : Color(0.85F, 0.7F, 0.5F);
-  }
-  if (y > 17 && y <= 26 && std::fabs(x - 29) < (y - 16) * 1.2) return {0.7F, 0.2F, 0.15F};
-  if (disc(49, 25, 6)) return {0.1F, 0.45F, 0.2F};
-  if (x > 48 && x < 51 && y > 25 && y < 41) return {0.4F, 0.25F, 0.1F};
-  if (disc(10, 10, 5)) return {1.0F, 0.85F, 0.2F};
-  if (y > 34 + 3 * std::sin(x / 9)) return {0.4F, 0.65F, 0.3F};
-  return {0.55F, 0.75F, 0.95F};
-}
-
-/// One camera's picture as patches, [rows * cols, kPatch^2 * 3].
-Matrix patches(Index side, Index down, Index right) {
-  Matrix out(side * side, kPatch * kPatch * 3);
+/// One camera's picture as patches, [kSide^2, kPatch^2 * 3].
+Matrix patches(Index down, Index right) {
+  Matrix out(kSide * kSide, kPatch * kPatch * 3);
   for (Index p = 0; p < out.rows(); ++p) {
     for (Index i = 0; i < kPatch * kPatch; ++i) {
-      const Index x = (p % side + right) * kPatch + i % kPatch;
-      const Index y = (p / side + down) * kPatch + i / kPatch;
-      out.block(p, 3 * i, 1, 3) =
-          scene(static_cast<double>(x) + 0.5, static_cast<double>(y) + 0.5).matrix().transpose();
+      const Index x = (p % kSide + right) * kPatch + i % kPatch;
+      const Index y = (p / kSide + down) * kPatch + i / kPatch;
+      out.block(p, 3 * i, 1, 3) = scene(x, y).matrix().transpose();
     }
   }
   return out;
@@ -63,16 +50,16 @@ Matrix projection(unsigned seed) {
 }
 
 /// Scores of all pairs of patches, [queries, keys].
-Matrix scores(const Matrix& picture, Index side, bool axial) {
+Matrix scores(const Matrix& picture, bool axial) {
   Matrix q = picture * projection(1), k = picture * projection(2);
   const grape::Spectrum axis = grape::spectrum::log_uniform(kDim / 2, 100.0);
   const auto both = grape::spectrum::concatenated({axis, axis});  // rows, then columns
   std::vector<std::int64_t> grid;
-  for (Index p = 0; p < side * side; ++p) grid.push_back(p / side);
-  for (Index p = 0; p < side * side; ++p) grid.push_back(p % side);
+  for (Index p = 0; p < q.rows(); ++p) grid.push_back(p / kSide);
+  for (Index p = 0; p < q.rows(); ++p) grid.push_back(p % kSide);
   const grape::AxialRoPE<float> rope(both,
                                      grape::AxialPath::sections({axis.planes(), axis.planes()}));
-  const auto action = rope.at(grape::Positions::axes(grid, 2, 1, side * side));
+  const auto action = rope.at(grape::Positions::axes(grid, 2, 1, q.rows()));
   if (axial) {
     grape::apply_rotation(action, grape::matrix_view(q, 1), grape::matrix_view(k, 1));
   } else {
@@ -87,68 +74,72 @@ Matrix scores(const Matrix& picture, Index side, bool axial) {
   return q * k.transpose() / std::sqrt(static_cast<float>(kDim));
 }
 
-void box(std::ostream& svg, Index x, Index y, Index width, Index height, const Color& c) {
+void square(std::ostream& svg, Index x, Index y, Index size, const Color& c) {
   const Eigen::Array3i rgb = (255 * c.max(0.0F).min(1.0F)).cast<int>();
-  svg << "<path d='M" << x << ' ' << y << 'h' << width << 'v' << height << 'h' << -width
+  svg << "<path d='M" << x << ' ' << y << 'h' << size << 'v' << size << 'h' << -size
       << "' fill='rgb(" << rgb[0] << ',' << rgb[1] << ',' << rgb[2] << ")'/>\n";
 }
 
-/// Runs of equal pixels of a row at once.
-void draw(std::ostream& svg, const Matrix& picture, Index side, Index left, Index top) {
-  const auto color = [&](Index x, Index y) -> Color {
-    const Index i = y % kPatch * kPatch + x % kPatch;
-    return picture.block(y / kPatch * side + x / kPatch, 3 * i, 1, 3).transpose().array();
-  };
-  for (Index y = 0; y < side * kPatch; ++y) {
-    for (Index x = 0, end = 0; x < side * kPatch; x = end) {
-      while (end < side * kPatch && (color(end, y) == color(x, y)).all()) ++end;
-      box(svg, left + x * kPixel, top + y * kPixel, (end - x) * kPixel, kPixel, color(x, y));
+void draw_picture(std::ostream& svg, Index down, Index right, Index left, Index top) {
+  for (Index y = 0; y < kSide * kPatch; ++y) {
+    for (Index x = 0; x < kSide * kPatch; ++x) {
+      square(svg, left + x * kPixel, top + y * kPixel, kPixel,
+             scene(x + right * kPatch, y + down * kPatch));
     }
   }
+}
+
+/// The scores of one query: blue to white to red, from -2 spreads to 2.
+void draw_scores(std::ostream& svg, const Eigen::ArrayXf& z, Index left, Index top) {
+  for (Index p = 0; p < z.size(); ++p) {
+    const float v = std::clamp(z[p] / 2, -1.0F, 1.0F);
+    square(svg, left + p % kSide * kSquare, top + p / kSide * kSquare, kSquare,
+           {1 + std::min(v, 0.0F), 1 - std::fabs(v), 1 - std::max(v, 0.0F)});
+  }
+}
+
+/// The largest difference of a pair's scores, over the pairs that both cameras see.
+float difference(const Matrix& first, const Matrix& second) {
+  std::vector<Index> here, there;
+  for (Index p = 0; p < first.rows(); ++p) {
+    if (p / kSide < kDown || p % kSide < kRight) continue;
+    here.push_back(p);
+    there.push_back(p - kMoved);
+  }
+  return (first(here, here) - second(there, there)).cwiseAbs().maxCoeff();
 }
 
 }  // namespace
 
 int main() {
-  const Index side = std::getenv("GRAPE_SMOKE") != nullptr ? 8 : 14;  // patches
-  const Index moved = kDown * side + kRight;
-  const Index query = side / 2 * side + side / 2 + 1;  // of the first camera: the door
-  const Matrix pictures[] = {patches(side, 0, 0), patches(side, kDown, kRight)};
+  const Matrix pictures[] = {patches(0, 0), patches(kDown, kRight)};
   const char* const titles[] = {"one patch asks", "axial rotation", "added sines"};
-  const Index gap = 14, size = side * kSquare + gap;
+  const Index query = kSide / 2 * kSide + kSide / 2 + 1;  // of the first camera: the door
+  const Index gap = 14, size = kSide * kSquare + gap;
   std::ofstream svg("vision_2d.svg");
   svg << "<svg xmlns='http://www.w3.org/2000/svg' width='" << 3 * size << "' height='"
-      << 2 * size + gap << "' font-family='sans-serif' font-size='12'>\n";
+      << 2 * size + gap << "' font-family='sans-serif' font-size='12'>\n"
+      << "<rect width='100%' height='100%' fill='white'/>\n";
   std::cout
       << "Scores of pairs of patches seen by both cameras, " << kDown << " row and " << kRight
       << " columns apart.\nLargest difference between the cameras, over the scores' spread:\n";
   for (Index panel = 0; panel < 3; ++panel) {  // the picture, axial, sines
-    svg << "<text x='" << panel * size << "' y='11'>" << titles[panel] << "</text>\n";
-    Matrix z[] = {pictures[0], pictures[1]};
-    if (panel > 0) {
-      for (Matrix& m : z) m = scores(m, side, panel == 1);
-      const float spread = std::sqrt((z[0].array() - z[0].mean()).square().mean());
-      float worst = 0;
-      const auto common = [&](Index p) { return p / side >= kDown && p % side >= kRight; };
-      for (Index i = 0; i < side * side; ++i) {
-        for (Index j = 0; j < side * side; ++j) {
-          if (!common(i) || !common(j)) continue;
-          worst = std::max(worst, std::fabs(z[0](i, j) - z[1](i - moved, j - moved)) / spread);
-        }
-      }
-      std::cout << "  " << titles[panel] << ": " << worst << '\n';
-      for (Matrix& m : z) m = (m.array() - m.mean()) / (2 * spread);
-    }
+    const Index left = panel * size;
+    svg << "<text x='" << left << "' y='11'>" << titles[panel] << "</text>\n";
+    Matrix z[] = {scores(pictures[0], panel == 1), scores(pictures[1], panel == 1)};
+    const float mean = z[0].mean();
+    const float spread = std::sqrt((z[0].array() - mean).square().mean());
+    const float apart = difference(z[0], z[1]) / spread;
+    if (panel > 0) std::cout << "  " << titles[panel] << ": " << apart << '\n';
     for (Index camera = 0; camera < 2; ++camera) {
-      const Index top = gap + camera * size, left = panel * size, asking = query - camera * moved;
-      if (panel == 0) draw(svg, z[camera], side, left, top);
-      for (Index p = 0; panel > 0 && p < side * side; ++p) {  // blue to white to red
-        const float v = std::clamp(z[camera](asking, p), -1.0F, 1.0F);
-        box(svg, left + p % side * kSquare, top + p / side * kSquare, kSquare, kSquare,
-            {1 + std::min(v, 0.0F), 1 - std::fabs(v), 1 - std::max(v, 0.0F)});
+      const Index top = gap + camera * size, asking = query - camera * kMoved;
+      if (panel == 0) {
+        draw_picture(svg, camera * kDown, camera * kRight, left, top);
+      } else {
+        draw_scores(svg, (z[camera].row(asking).transpose().array() - mean) / spread, left, top);
       }
-      svg << "<rect x='" << left + asking % side * kSquare << "' y='"
-          << top + asking / side * kSquare << "' width='" << kSquare << "' height='" << kSquare
+      svg << "<rect x='" << left + asking % kSide * kSquare << "' y='"
+          << top + asking / kSide * kSquare << "' width='" << kSquare << "' height='" << kSquare
           << "' fill='none' stroke='black' stroke-width='2'/>\n";
     }
   }
