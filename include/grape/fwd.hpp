@@ -54,6 +54,8 @@ template <Element Scalar>
 class LearnedPlanes;
 template <Element Scalar>
 class CompactPlanes;
+template <Element Scalar, class Chart>
+class ParameterizedPlanes;
 template <Accumulator A>
 class PlaneFrame;
 template <Accumulator Scalar, int Dim>

@@ -25,6 +25,7 @@
 #include "grape/generator/compact_planes.hpp"
 #include "grape/generator/learned_planes.hpp"
 #include "grape/generator/nilpotent.hpp"
+#include "grape/generator/parameterized_planes.hpp"
 #include "grape/generator/rank2.hpp"
 #include "grape/group/block_rotation.hpp"
 #include "grape/group/direct_sum.hpp"

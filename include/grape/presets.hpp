@@ -11,6 +11,10 @@
 #include "grape/encoder/linear_bias.hpp"
 #include "grape/encoder/path_integral_bias.hpp"
 #include "grape/generator/canonical_planes.hpp"
+#include "grape/generator/compact_planes.hpp"
+#include "grape/generator/learned_planes.hpp"
+#include "grape/generator/parameterized_planes.hpp"
+#include "grape/generator/rank2.hpp"
 #include "grape/generator/unipotent.hpp"
 #include "grape/path/axial.hpp"
 #include "grape/path/cumulative.hpp"
@@ -26,6 +30,10 @@ namespace grape::inline v0 {
 // | RoPE   | canonical planes, so(d)      | linear                     | section 3, eq. (3.1)  |
 // | ContextualRoPE | the same            | cumulative, exclusive      | section 3, GRAPE-M-ctx |
 // | AxialRoPE | the same                 | a coordinate an axis       | appendix G            |
+// | FramedRoPE | planes of a learned frame, so(d) | any, linear by default | section 3 |
+// | HouseholderRoPE, CayleyRoPE | the same, made of free parameters | the same | section 3 |
+// | CompactRoPE | a sum of overlapping planes, so(d) | the same        | appendix D            |
+// | Rank2RoPE | one plane of any direction, so(d) | the same         | section 2, eq. (2.1)  |
 // | ALiBi  | rank-1 nilpotent, gl(d + 2)  | linear                     | section 4, eq. (4.7)  |
 // | GatedALiBi | rank-1 nilpotent, gl(d + 2) | linear, gated by content | section 4, eq. (4.6) |
 // | GridALiBi | rank-1 nilpotent, gl(d + 2) | offsets on a grid        | appendix G            |
@@ -46,6 +54,29 @@ using ContextualRoPE = Encoder<CanonicalPlanes<Scalar, pairing>, ExclusivePath>;
 /// rope.at(Positions::axes(list, 3, batch, seq)).
 template <Element Scalar, Pairing pairing = Pairing::interleaved>
 using AxialRoPE = Encoder<CanonicalPlanes<Scalar, pairing>, AxialPath>;
+
+/// Rotation in a learned frame: FramedRoPE<float> rope(frame, spectrum). Its path, and that of the
+/// other rotations below, may also be ExclusivePath (a contextual phase) or AxialPath (a grid).
+template <Element Scalar, Path P = LinearPath>
+using FramedRoPE = Encoder<LearnedPlanes<Scalar>, P>;
+
+/// The same with the frame made of reflectors [d, 2 M] that nothing constrains:
+/// HouseholderRoPE<float> rope(reflectors, spectrum), learned by rope.generator().vjp(d_frame).
+template <Element Scalar, Path P = LinearPath>
+using HouseholderRoPE = Encoder<ParameterizedPlanes<Scalar, HouseholderChart>, P>;
+
+/// The same by a Cayley transform of parameters [d, 2 M]; zeros make RoPE's planes.
+template <Element Scalar, Path P = LinearPath>
+using CayleyRoPE = Encoder<ParameterizedPlanes<Scalar, CayleyChart>, P>;
+
+/// Rotation by planes that overlap and do not commute: CompactRoPE<float>
+/// rope(OverlappingPlanes{a, b, theta}), learned by rope.generator().vjp(d_planes).
+template <Element Scalar, Path P = LinearPath>
+using CompactRoPE = Encoder<CompactPlanes<Scalar>, P>;
+
+/// Rotation in one plane of any direction: Rank2RoPE<float> rope(a, b).
+template <Element Scalar, Path P = LinearPath>
+using Rank2RoPE = Encoder<Rank2Generator<accumulation_t<Scalar>>, P>;
 
 /// Attention with linear biases: ALiBi<float> alibi(num_heads), or alibi(slopes).
 template <Element Scalar>

@@ -6,6 +6,7 @@
 #include "grape/apply/rotation.hpp"
 #include "grape/generator/compact_planes.hpp"
 #include "grape/generator/learned_planes.hpp"
+#include "grape/generator/parameterized_planes.hpp"
 #include "grape/generator/rank2.hpp"
 #include "grape/group/frame_rotation.hpp"
 #include "grape/presets.hpp"
@@ -136,6 +137,10 @@ TYPED_TEST(FrameOf, RotatesEveryLayout) {
   expect_everywhere<T>(grape::Rank2Generator<A>(random_matrix(random, 6, 1).template cast<A>(),
                                                 random_matrix(random, 6, 1).template cast<A>()),
                        2, "rank 2");
+  using Householder = grape::ParameterizedPlanes<T, grape::HouseholderChart>;
+  expect_everywhere<T>(
+      Householder({random_matrix(random, 8, 4), random_matrix(random, 8, 4)}, Spectrum({0.7, 0.2})),
+      4, "a frame of reflectors a set");
 }
 
 // Coordinate planes as a frame are RoPE.
@@ -366,50 +371,49 @@ TEST(FrameVjp, OfOnePlane) {
   expect_gradient(parameters, make, gradient, "a = b = 0");
 }
 
-// A learned frame, its parameters before it, and its frequencies; with an attention factor.
-TEST(FrameVjp, OfLearnedFrames) {
+// A learned frame by the parameters that it is made of, and its frequencies.
+template <class Chart>
+void expect_parameter_gradient(double factor) {
   Random random(51);
-  using Make = FrameMatrix (*)(const FrameMatrix&);
-  using Vjp = FrameMatrix (*)(const FrameMatrix&, const FrameMatrix&);
-  const std::pair<Make, Vjp> ways[] = {{&grape::frame::householder, &grape::frame::householder_vjp},
-                                       {&grape::frame::cayley, &grape::frame::cayley_vjp}};
-  for (const auto& [frame_of, vjp_of] : ways) {
-    for (const double factor : {1.0, 1.3}) {
-      const Index d = 7, m = 3, entries = d * 2 * m;
-      const auto raw = [&](const std::vector<double>& at, Index set) {
-        return FrameMatrix(
-            Eigen::Map<const FrameMatrix>(at.data() + set * (entries + m), d, 2 * m));
-      };
-      const auto make = [&, frame_of = frame_of](const std::vector<double>& at) {
-        std::vector<double> theta;
-        for (Index s = 0; s < 2; ++s) {
-          const auto from = at.begin() + s * (entries + m) + entries;
-          theta.insert(theta.end(), from, from + m);
-        }
-        return LearnedPlanes<double>(
-            std::vector<FrameMatrix>{frame_of(raw(at, 0)), frame_of(raw(at, 1))},
-            Spectrum::per_head(theta, 2, factor));
-      };
-      std::vector<double> parameters = random.uniforms(2 * (entries + m), -1, 1);
-      parameters[static_cast<std::size_t>(entries)] = 0.5;  // two equal frequencies
-      parameters[static_cast<std::size_t>(entries + 1)] = 0.5;
-      const auto gradient = [&, vjp_of = vjp_of](const auto&, const auto& action, const auto& out,
-                                                 const auto& d_out) {
-        std::vector<double> d_frame(static_cast<std::size_t>(2 * entries)), all;
-        std::vector<double> d_theta(static_cast<std::size_t>(2 * m));
-        grape::apply_rotation_frame_vjp(action, out, d_out, d_frame);
-        grape::apply_rotation_frequency_vjp(action, out, d_out, d_theta);
-        for (Index s = 0; s < 2; ++s) {
-          const Eigen::Map<const FrameMatrix> d_f(d_frame.data() + s * entries, d, 2 * m);
-          const FrameMatrix d_raw = vjp_of(raw(parameters, s), d_f);
-          for (const double entry : d_raw.reshaped()) all.push_back(entry);
-          const auto from = d_theta.begin() + s * m;
-          all.insert(all.end(), from, from + m);
-        }
-        return all;
-      };
-      expect_gradient(parameters, make, gradient, "factor " + std::to_string(factor));
+  const Index d = 7, m = 3, entries = d * 2 * m;
+  const auto make = [&](const std::vector<double>& at) {
+    std::vector<FrameMatrix> parameters;
+    std::vector<double> theta;
+    for (Index s = 0; s < 2; ++s) {
+      const auto from = at.begin() + s * (entries + m);
+      parameters.push_back(Eigen::Map<const FrameMatrix>(&*from, d, 2 * m));
+      theta.insert(theta.end(), from + entries, from + entries + m);
     }
+    return grape::ParameterizedPlanes<double, Chart>(parameters,
+                                                     Spectrum::per_head(theta, 2, factor));
+  };
+  std::vector<double> parameters = random.uniforms(2 * (entries + m), -1, 1);
+  parameters[static_cast<std::size_t>(entries)] = 0.5;  // two equal frequencies
+  parameters[static_cast<std::size_t>(entries + 1)] = 0.5;
+  const auto gradient = [&](const auto& generator, const auto& action, const auto& out,
+                            const auto& d_out) {
+    std::vector<double> d_frame(static_cast<std::size_t>(2 * entries)), all;
+    std::vector<double> d_theta(static_cast<std::size_t>(2 * m));
+    grape::apply_rotation_frame_vjp(action, out, d_out, d_frame);
+    grape::apply_rotation_frequency_vjp(action, out, d_out, d_theta);
+    for (Index s = 0; s < 2; ++s) {
+      const auto of_set = std::span<const double>(d_frame).subspan(
+          static_cast<std::size_t>(s * entries), static_cast<std::size_t>(entries));
+      const FrameMatrix d_raw = generator.vjp(of_set, s);
+      for (const double entry : d_raw.reshaped()) all.push_back(entry);
+      const auto from = d_theta.begin() + s * m;
+      all.insert(all.end(), from, from + m);
+    }
+    return all;
+  };
+  expect_gradient(parameters, make, gradient, "factor " + std::to_string(factor));
+}
+
+TEST(FrameVjp, OfLearnedFrames) {
+  for (const double factor : {1.0, 1.3}) {
+    expect_parameter_gradient<grape::HouseholderChart>(factor);
+    expect_parameter_gradient<grape::CayleyChart>(factor);
+    expect_parameter_gradient<grape::OrthonormalizedChart>(factor);
   }
 }
 

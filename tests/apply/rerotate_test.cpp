@@ -7,6 +7,7 @@
 #include "grape/spectrum/log_uniform.hpp"
 #include "support/errors.hpp"
 #include "support/executors.hpp"
+#include "support/matrices.hpp"
 #include "support/random.hpp"
 #include "support/strided.hpp"
 
@@ -22,7 +23,12 @@ using grape::Spectrum;
 
 static_assert(grape::Shiftable<grape::RoPE<float>> &&
               grape::Shiftable<grape::AxialRoPE<Eigen::half, Pairing::half_split>>);
+static_assert(grape::Shiftable<grape::FramedRoPE<float>> &&
+              grape::Shiftable<grape::HouseholderRoPE<Eigen::half, AxialPath>> &&
+              grape::Shiftable<grape::CompactRoPE<double>> &&
+              grape::Shiftable<grape::Rank2RoPE<Eigen::bfloat16>>);
 static_assert(!grape::Shiftable<grape::ContextualRoPE<float>> &&
+              !grape::Shiftable<grape::FramedRoPE<float, grape::ExclusivePath>> &&
               !grape::Shiftable<grape::ALiBi<float>> && !grape::Shiftable<grape::FoX<float>>);
 
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
@@ -107,6 +113,58 @@ TYPED_TEST(RerotateOf, MovesKeysOnAGrid) {
   const std::vector<T> before = shifted.memory();
   rerotate(rope, shift, shifted.tensor());
   EXPECT_TRUE(same_bits(shifted.memory(), before));
+}
+
+// Moved by `delta`, keys in a frame are what they are at n + delta; the attention factor, which
+// they carry, is applied once. Three rotations of two sums of d products each.
+template <class T, class E>
+void expect_moves(const E& encoder, double factor, const std::string& name) {
+  SCOPED_TRACE(name);
+  Random random(275);
+  const Index d = encoder.generator().plane_frame().dim(), seq = 70;
+  Strided<T> shifted(layouts(2, seq, 4, d)[1], random);
+  Strided<T> uniform = shifted, moved = shifted, moved_by_one = shifted;
+  const auto n = random.integers(seq, -1000, 1000), delta = random.integers(seq, -1000, 1000);
+  std::vector<std::int64_t> sum = n, by_one = n;
+  for (std::size_t i = 0; i < n.size(); ++i) sum[i] += delta[i], by_one[i] -= 33;
+  grape::apply_rotation(encoder, Positions::shared(n), shifted.tensor());
+  grape::apply_rotation(encoder, Positions::shared(n), uniform.tensor());
+  grape::apply_rotation(encoder, Positions::shared(sum), moved.tensor());
+  grape::apply_rotation(encoder, Positions::shared(by_one), moved_by_one.tensor());
+  rerotate(encoder, Positions::shared(delta), shifted.tensor());
+  PendingShift shift(seq);
+  for (int i = 0; i < 33; ++i) shift.add(-1);
+  rerotate(encoder, shift, uniform.tensor());
+  const auto got = shifted.values(), want = moved.values();
+  const auto got_by_one = uniform.values(), want_by_one = moved_by_one.values();
+  const double kernel =
+      3 * 64 * Rounding<grape::accumulation_t<T>>::unit * std::sqrt(static_cast<double>(d));
+  const double bound =
+      factor * (kernel + 3 * Rounding<T>::unit * std::sqrt(static_cast<double>(d)));
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    ASSERT_NEAR(got[i], want[i], bound) << i;
+    ASSERT_NEAR(got_by_one[i], want_by_one[i], bound) << i;
+  }
+}
+
+TYPED_TEST(RerotateOf, MovesKeysInFrames) {
+  using T = TypeParam;
+  using A = grape::accumulation_t<T>;
+  Random random(276);
+  const auto matrix = [&](Index rows, Index columns) {
+    return random_matrix(random, rows, columns);
+  };
+  const Spectrum scaled = Spectrum::per_head(random.frequencies(4), 2, 1.5);
+  expect_moves<T>(grape::FramedRoPE<T>(grape::frame::householder(matrix(9, 4)), scaled), 1.5,
+                  "a learned frame");
+  expect_moves<T>(grape::HouseholderRoPE<T>(std::vector{matrix(8, 4), matrix(8, 4)}, scaled), 1.5,
+                  "a frame of reflectors a set");
+  expect_moves<T>(grape::CayleyRoPE<T>(matrix(7, 4), scaled), 1.5, "a Cayley transform");
+  expect_moves<T>(grape::CompactRoPE<T>(random_planes<grape::OverlappingPlanes>(random, 10, 3)), 1,
+                  "overlapping planes");
+  expect_moves<T>(grape::Rank2RoPE<T>(matrix(6, 1).template cast<A>().col(0).eval(),
+                                      matrix(6, 1).template cast<A>().col(0).eval()),
+                  1, "one plane");
 }
 
 // What pending deltas are for: a head of 64 in 16 tokens, moved 1000 times by one position.

@@ -6,6 +6,7 @@
 #include "grape/generator/canonical_planes.hpp"
 #include "grape/generator/compact_planes.hpp"
 #include "grape/generator/learned_planes.hpp"
+#include "grape/generator/parameterized_planes.hpp"
 #include "grape/generator/rank2.hpp"
 #include "support/errors.hpp"
 #include "support/matrices.hpp"
@@ -25,6 +26,8 @@ constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 
 static_assert(grape::FrameGenerator<LearnedPlanes<float>>);
 static_assert(grape::FrameGenerator<CompactPlanes<Eigen::bfloat16>>);
+static_assert(
+    grape::FrameGenerator<grape::ParameterizedPlanes<Eigen::half, grape::HouseholderChart>>);
 static_assert(grape::FrameGenerator<grape::Rank2Generator<double>>);
 static_assert(grape::FrameGenerator<grape::Rank2Generator<float, 8>>);
 static_assert(!grape::FrameGenerator<grape::CanonicalPlanes<float>>);
@@ -201,6 +204,29 @@ TEST(LearnedPlanes, RefuseWhatIsNoFrame) {
   EXPECT_NO_THROW(LearnedPlanes<float>(f, two, 1e-4));
   f(0, 0) = NAN;
   EXPECT_TRUE(rejects([&] { LearnedPlanes<float>(f, two); }, "frame(0, 0)", "nan", "finite"));
+}
+
+TEST(ParameterizedPlanes, AreTheFramesOfTheirParameters) {
+  Random random(27);
+  const FrameMatrix p = random_matrix(random, 6, 4), q = random_matrix(random, 6, 4);
+  const Spectrum two({1.0, 0.5}, 1.25);
+  const grape::ParameterizedPlanes<double, grape::CayleyChart> planes(Frames{p, q}, two);
+  EXPECT_EQ(planes.plane_frame().frame(1), grape::frame::cayley(q));
+  EXPECT_EQ(planes.parameters(1), q);
+  EXPECT_EQ(planes.spectrum().attention_factor(), 1.25);
+  EXPECT_EQ(planes.unscaled().spectrum().attention_factor(), 1);
+  EXPECT_EQ(planes.unscaled().plane_frame().frame(1), planes.plane_frame().frame(1));
+  const std::vector<double> d_frame = random.uniforms(24, -1, 1);
+  const Eigen::Map<const FrameMatrix> d(d_frame.data(), 6, 4);
+  EXPECT_EQ(planes.vjp(d_frame, 1), grape::frame::cayley_vjp(q, d));
+  EXPECT_TRUE(rejects([&] { planes.vjp(d_frame, 2); }, "set", "2", "[0, 2)"));
+  EXPECT_TRUE(rejects([&] { planes.vjp(std::span(d_frame).first(20)); }, "d_frame", "20", "4 x 6"));
+  using Householder = grape::ParameterizedPlanes<float, grape::HouseholderChart>;
+  EXPECT_TRUE(
+      rejects([&] { Householder(p.leftCols(2), two); }, "frame", "2 columns", "2 frequencies"));
+  EXPECT_TRUE(
+      rejects([&] { Householder(0 * p, two); }, "reflectors column 0", "zeros", "direction"));
+  EXPECT_TRUE(rejects([&] { Householder(Frames{}, two); }, "frames", "empty", "one a set"));
 }
 
 // L(a, b), also where there is no plane.

@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "grape/apply/rotation.hpp"
@@ -13,6 +14,7 @@
 #include "grape/core/view.hpp"
 #include "grape/encoder/encoder.hpp"
 #include "grape/generator/angle_profile.hpp"
+#include "grape/generator/planes.hpp"
 #include "grape/path/pending_shift.hpp"
 #include "grape/path/positions.hpp"
 
@@ -25,14 +27,13 @@ namespace grape::inline v0 {
 template <class E>
 inline constexpr bool is_shiftable = false;
 template <class G, class P>
-requires(
-    std::same_as<typename G::Kind, SkewGenerator>&& P::kShiftable&& requires(const G& generator) {
-      { generator.unscaled() } -> std::same_as<G>;
-    }) inline constexpr bool is_shiftable<Encoder<G, P>> = true;
+requires(detail::PlaneGenerator<G>&& P::kShiftable&& requires(const G& generator) {
+  requires detail::PlaneGenerator<std::remove_cvref_t<decltype(generator.unscaled())>>;
+}) inline constexpr bool is_shiftable<Encoder<G, P>> = true;
 
 /// An encoder whose rotated keys a difference of positions moves exactly: rotations on a linear or
-/// axial path. A contextual phase is none, since it depends on the tokens between; a bias is none,
-/// since it leaves keys as they are.
+/// axial path, on coordinates or in a frame. A contextual phase is none, since it depends on the
+/// tokens between; a bias is none, since it leaves keys as they are.
 template <class E>
 concept Shiftable = is_shiftable<E>;
 
@@ -52,6 +53,14 @@ void check_shift(const Enc& encoder) {
   }
 }
 
+/// The encoder without its attention factor.
+template <class Enc>
+auto unscaled(const Enc& encoder) {
+  using G = std::remove_cvref_t<decltype(encoder.generator().unscaled())>;
+  using P = std::remove_cvref_t<decltype(encoder.path())>;
+  return Encoder<G, P>(encoder.generator().unscaled(), encoder.path());
+}
+
 }  // namespace detail
 
 /// Moves cached keys [batch, seq, heads, dim] in place by the deltas of their positions, one a
@@ -63,8 +72,7 @@ template <class Enc, Element T, Executor E = Serial>
 void rerotate(const Enc& encoder, const Positions& deltas, TensorView<T> keys,
               const E& executor = {}) {
   detail::check_shift(encoder);
-  const Enc unscaled(encoder.generator().unscaled(), encoder.path());
-  const auto action = unscaled.at(deltas);
+  const auto action = detail::unscaled(encoder).at(deltas);
   if (keys.empty()) return;
   detail::check_rotation(action, keys, "keys");
   detail::rotate<detail::Turning::forward>(action, keys, executor);
@@ -76,7 +84,7 @@ void rerotate(const Enc& encoder, Int delta, TensorView<T> keys, const E& execut
   constexpr Index kRun = 512;  // tokens that share a prepared action, so that it stays small
   detail::check_shift(encoder);
   if (keys.empty()) return;
-  const Enc unscaled(encoder.generator().unscaled(), encoder.path());
+  const auto unscaled = detail::unscaled(encoder);
   const std::vector<std::int64_t> deltas(static_cast<std::size_t>((std::min)(kRun, keys.seq())),
                                          static_cast<std::int64_t>(delta));
   auto action = unscaled.at(Positions::shared(deltas));

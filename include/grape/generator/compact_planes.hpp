@@ -60,6 +60,8 @@ class CompactPlanes {
   }
   const PlaneFrame<accumulation_t<Scalar>>& plane_frame() const { return planes_; }
   const Spectrum& spectrum() const { return planes_.spectrum(); }
+  /// Itself: it has no attention factor.
+  const CompactPlanes& unscaled() const { return *this; }
 
   /// The gradient for a set's a, b and theta from that set's d_planes [R, d], the gradient that
   /// apply_rotation_plane_vjp made: with Z its transpose, [d, R],
@@ -68,15 +70,8 @@ class CompactPlanes {
   ///
   /// Throws ArgumentError for a set or a size that does not fit.
   OverlappingPlanes vjp(std::span<const double> d_planes, Index set = 0) const {
-    if (set < 0 || set >= sets()) {
-      detail::fail("set", detail::text(set), detail::text("an index in [0, ", sets(), ")"));
-    }
+    const auto z = detail::set_gradient(planes_, "d_planes", d_planes, set);
     const FrameMatrix& f = planes_.frame(set);
-    if (static_cast<Index>(d_planes.size()) != f.size()) {
-      detail::fail("d_planes", detail::text(d_planes.size(), " entries"),
-                   detail::text("R x d = ", f.cols(), " x ", f.rows()));
-    }
-    const Eigen::Map<const FrameMatrix> z(d_planes.data(), f.rows(), f.cols());
     const OverlappingPlanes& p = parameters(set);
     OverlappingPlanes out{z * (f.transpose() * p.b), z * (f.transpose() * p.a), {}};
     out.theta = p.a.cwiseProduct(out.a).colwise().sum().transpose();

@@ -17,9 +17,9 @@ namespace grape::inline v0 {
 /// shared by all heads or in P sets. The frame E (the first columns of I) makes RoPE's coordinate
 /// planes.
 ///
-/// To learn the frame, make it of free parameters (frame::householder, frame::cayley,
-/// frame::orthonormalized) and pass what apply_rotation_frame_vjp gives to the VJP beside it; the
-/// frequencies' gradient is apply_rotation_frequency_vjp's.
+/// To learn the frame, make it of free parameters (ParameterizedPlanes, or frame::householder,
+/// frame::cayley, frame::orthonormalized and their VJPs, which take what apply_rotation_frame_vjp
+/// gives); the frequencies' gradient is apply_rotation_frequency_vjp's.
 template <Element Scalar_>
 class LearnedPlanes {
  public:
@@ -40,8 +40,12 @@ class LearnedPlanes {
 
   const PlaneFrame<accumulation_t<Scalar>>& plane_frame() const { return planes_; }
   const Spectrum& spectrum() const { return planes_.spectrum(); }
+  /// The same planes without an attention factor: what moves keys that carry it already.
+  LearnedPlanes unscaled() const { return LearnedPlanes(planes_.unscaled()); }
 
  private:
+  explicit LearnedPlanes(PlaneFrame<accumulation_t<Scalar>> planes) : planes_(std::move(planes)) {}
+
   static std::vector<FrameMatrix> checked(std::vector<FrameMatrix> frames,
                                           const Spectrum& spectrum) {
     for (const FrameMatrix& f : frames) {

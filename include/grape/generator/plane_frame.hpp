@@ -5,6 +5,8 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
+#include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -77,6 +79,13 @@ class PlaneFrame {
   /// The frames' columns one behind the other, [P, R, d].
   const std::shared_ptr<const detail::LineVector<A>>& rows() const { return rows_; }
 
+  /// The same without an attention factor.
+  PlaneFrame unscaled() const {
+    PlaneFrame out = *this;
+    out.spectrum_ = spectrum_.with_attention_factor(1);
+    return out;
+  }
+
   /// The dense generator [d, d] of a set, for inspection.
   FrameMatrix matrix(Index set = 0) const {
     FrameMatrix turned = FrameMatrix::Zero(dim(), columns());
@@ -122,6 +131,25 @@ class PlaneFrame {
   TurnList turns_;
   std::shared_ptr<const detail::LineVector<A>> rows_;
 };
+
+namespace detail {
+
+/// A set's gradient [R, d], a column of F behind the other, as a matrix [d, R]. Throws
+/// ArgumentError for a set or a size that does not fit.
+template <Accumulator A>
+Eigen::Map<const FrameMatrix> set_gradient(const PlaneFrame<A>& planes, std::string_view argument,
+                                           std::span<const double> gradient, Index set) {
+  if (set < 0 || set >= planes.sets()) {
+    fail("set", text(set), text("an index in [0, ", planes.sets(), ")"));
+  }
+  if (static_cast<Index>(gradient.size()) != planes.columns() * planes.dim()) {
+    fail(argument, text(gradient.size(), " entries"),
+         text("R x d = ", planes.columns(), " x ", planes.dim()));
+  }
+  return Eigen::Map<const FrameMatrix>(gradient.data(), planes.dim(), planes.columns());
+}
+
+}  // namespace detail
 
 /// A skew generator that knows its frame and frequencies: all that an Encoder over a path needs.
 template <class G>

@@ -172,6 +172,9 @@ class Rank2Generator {
     return PlaneFrame<Scalar>({std::move(f)}, Spectrum({s()}), kFrameTolerance);
   }
 
+  /// Itself: it has no attention factor.
+  const Rank2Generator& unscaled() const { return *this; }
+
   /// The dense d x d matrix L, for inspection.
   Matrix matrix() const {
     const Vector turned = static_cast<Scalar>(s()) * u_;
