@@ -10,6 +10,7 @@
 
 #include "support/errors.hpp"
 #include "support/golden.hpp"
+#include "support/golden_rank2.hpp"
 #include "support/random.hpp"
 
 namespace {
@@ -27,9 +28,6 @@ Vector random_vector(Random& random, Eigen::Index d) {
 Generator random_generator(Random& random, Eigen::Index d) {
   return Generator(random_vector(random, d), random_vector(random, d));
 }
-Vector vector_of(const std::vector<double>& x) {
-  return Eigen::Map<const Vector>(x.data(), static_cast<Eigen::Index>(x.size()));
-}
 // Without the squares of lengths like 1e200.
 double length(const Vector& x) { return x.stableNorm(); }
 
@@ -39,57 +37,9 @@ double rounding(Eigen::Index d, double angle) {
   return (16 + static_cast<double>(d) + 8 * std::fabs(angle)) * kEps;
 }
 
-struct Gold {
-  Vector a, b, x, y, w{}, da{}, db{}, dx{};
-  double omega, n, domega = 0, dn = 0;
-  bool gradients = false;
-  double reference = 0;  // relative error of the reference's own gradients
-};
-
-std::vector<std::pair<std::string, Gold>> golden_cases() {
-  std::vector<std::pair<std::string, Gold>> out;
-  for (const std::string& name : golden::families("rank2")) {
-    const golden::Case file = golden::load(name);
-    if (file.json().contains("cases")) {
-      for (const auto& c : file.json().at("cases")) {
-        const auto v = [&c](const char* key) {
-          return vector_of(c.at(key).get<std::vector<double>>());
-        };
-        const auto s = [&c](const char* key) { return c.at(key).get<double>(); };
-        Gold g{
-            .a = v("a"), .b = v("b"), .x = v("x"), .y = v("y"), .omega = s("omega"), .n = s("n")};
-        if (c.contains("w")) {
-          g.gradients = true;
-          g.w = v("w"), g.da = v("grad_a"), g.db = v("grad_b"), g.dx = v("grad_x");
-          g.domega = s("grad_omega"), g.dn = s("grad_n");
-          g.reference = 2e-10;  // torch.matrix_exp's, as the files' README has it
-        }
-        out.emplace_back(c.at("name").get<std::string>() + " n=" + std::to_string(g.n), g);
-      }
-    } else {
-      const auto in = [&file](const char* key) { return vector_of(file.inputs(key).data); };
-      const auto grad = [&file](const char* key) { return vector_of(file.gradients(key).data); };
-      out.emplace_back(name, Gold{.a = in("a"),
-                                  .b = in("b"),
-                                  .x = in("x"),
-                                  .y = vector_of(file.outputs("y").data),
-                                  .w = in("w_y"),
-                                  .da = grad("a"),
-                                  .db = grad("b"),
-                                  .dx = grad("x"),
-                                  .omega = in("omega")[0],
-                                  .n = in("n")[0],
-                                  .domega = grad("omega")[0],
-                                  .dn = grad("n")[0],
-                                  .gradients = true});
-    }
-  }
-  return out;
-}
-
 TEST(Rank2Rotation, GoldenValues) {
   int cases = 0;
-  for (const auto& [name, g] : golden_cases()) {
+  for (const auto& [name, g] : golden::rank2_cases()) {
     SCOPED_TRACE(name);
     const Generator l(g.a, g.b);
     const Rotation r = Rotation::exp(l, g.n * g.omega);
@@ -108,7 +58,8 @@ TEST(Rank2Rotation, GoldenMatrices) {
     const golden::Case file = golden::load(name);
     if (!file.has_output("G")) continue;
     SCOPED_TRACE(name);
-    const Vector a = vector_of(file.inputs("a").data), b = vector_of(file.inputs("b").data);
+    const Vector a = golden::vector_of(file.inputs("a").data),
+                 b = golden::vector_of(file.inputs("b").data);
     const Rotation r = Rotation::exp(Generator(a, b),
                                      file.inputs("n").data.at(0) * file.inputs("omega").data.at(0));
     const std::vector<double> flat = file.outputs("G").data;
@@ -124,7 +75,7 @@ TEST(Rank2Rotation, GoldenMatrices) {
 // Each gradient in units of what it is made of: t |b| |w| |x| for a, and so on.
 TEST(Rank2Rotation, GoldenGradients) {
   int cases = 0;
-  for (const auto& [name, g] : golden_cases()) {
+  for (const auto& [name, g] : golden::rank2_cases()) {
     if (!g.gradients) continue;
     SCOPED_TRACE(name);
     const Generator l(g.a, g.b);
