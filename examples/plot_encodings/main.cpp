@@ -45,34 +45,35 @@ std::string label(double x, double y, const char* attributes, const std::string&
   return format("<text x='%.0f' y='%.0f' %s>", x, y, attributes) + text + "</text>\n";
 }
 
-std::string frame(double x, double y, const std::string& title, const std::string& x_label) {
-  return format("<rect x='%.0f' y='%.0f' width='%.0f' height='%.0f' fill='none' stroke='#ccc'/>\n",
-                x, y, kWidth, kHeight) +
-         label(x, y - 10, "font-weight='bold'", title) +
-         label(x + kWidth / 2, y + kHeight + 32, "text-anchor='middle'", x_label);
+// A box of that width whose x axis counts tokens from 0 to last.
+std::string frame(double x, double y, double width, const std::string& title,
+                  const std::string& x_label, std::size_t last) {
+  std::string out =
+      format("<rect x='%.0f' y='%.0f' width='%.0f' height='%.0f' fill='none' stroke='#ccc'/>\n", x,
+             y, width, kHeight) +
+      label(x, y - 10, "font-weight='bold'", title) +
+      label(x + width / 2, y + kHeight + 32, "text-anchor='middle'", x_label);
+  for (std::size_t tick = 0; tick <= 2; ++tick) {
+    out += label(x + width * static_cast<double>(tick) / 2, y + kHeight + 16,
+                 "text-anchor='middle' fill='#555'", format("%zu", last * tick / 2));
+  }
+  return out;
 }
 
 std::string drawn(const Panel& panel, double x, double y) {
-  std::string out = frame(x, y, panel.title, panel.x_label);
-  const std::size_t count = panel.curves.front().y.size();
-  const auto at = [&](std::size_t i, double value) {
-    const double share = (panel.high - value) / (panel.high - panel.low);
-    return format("%.1f,%.1f ",
-                  x + kWidth * static_cast<double>(i) / static_cast<double>(count - 1),
-                  y + kHeight * std::clamp(share, 0.0, 1.0));
-  };
+  const std::size_t last = panel.curves.front().y.size() - 1;
+  std::string out = frame(x, y, kWidth, panel.title, panel.x_label, last);
   for (int tick = 0; tick <= 2; ++tick) {
-    const double value = panel.low + (panel.high - panel.low) * tick / 2;
-    const double tick_y = y + kHeight * (2 - tick) / 2;
-    out += label(x - 6, tick_y + 4, "text-anchor='end' fill='#555'", format("%g", value));
-    const std::size_t token = (count - 1) * static_cast<std::size_t>(tick) / 2;
-    out += label(x + kWidth * tick / 2, y + kHeight + 16, "text-anchor='middle' fill='#555'",
-                 format("%zu", token));
+    out += label(x - 6, y + kHeight * (2 - tick) / 2 + 4, "text-anchor='end' fill='#555'",
+                 format("%g", panel.low + (panel.high - panel.low) * tick / 2));
   }
   for (std::size_t c = 0; c < panel.curves.size(); ++c) {
     const Curve& curve = panel.curves[c];
     out += format("<polyline fill='none' stroke='%s' stroke-width='1.5' points='", kColours[c]);
-    for (std::size_t i = 0; i < count; ++i) out += at(i, curve.y[i]);
+    for (std::size_t i = 0; i <= last && curve.y[i] >= panel.low; ++i) {
+      out += format("%.1f,%.1f ", x + kWidth * static_cast<double>(i) / static_cast<double>(last),
+                    y + kHeight * (panel.high - curve.y[i]) / (panel.high - panel.low));
+    }
     out += "'/>\n" + label(x + kWidth + 8, y + 12 + 18 * static_cast<double>(c),
                            format("fill='%s'", kColours[c]).c_str(), curve.name);
   }
@@ -121,7 +122,7 @@ double forget_logit(char c) {
 }
 
 Panel fox_panel(const std::string& text) {
-  Panel panel{"FoX: bias of the last byte of a text", "byte of the text", -20, 0, {}};
+  Panel panel{"FoX: bias of the last byte of a text", "byte of the text", -6, 0, {}};
   const auto length = static_cast<Index>(text.size());
   std::vector<double> log_forget;
   double total = 0;
@@ -169,7 +170,8 @@ std::string path_integral_panel(const std::string& text, double x, double y) {
                                10.0 * static_cast<double>(i));
     }
   }
-  std::string out = frame(x, y, "GRAPE-AP: bias matrix of a text", "key (query downwards)");
+  std::string out = frame(x, y, kHeight, "GRAPE-AP: bias matrix of a text", "key (query downwards)",
+                          text.size() - 1);
   out += format("<g transform='translate(%.0f,%.0f) scale(%.5f)'>\n", x, y, size / 10);
   for (int s = 0; s < kShades; ++s) {
     const int light = 235 * s / (kShades - 1);
