@@ -8,7 +8,7 @@
 using Color = Eigen::Array3f;  // red, green, blue in [0, 1]
 
 /// A pixel of the first camera: a house with a tree and the sun over hills.
-inline Color scene(Index column, Index row) {
+inline Color scene(Eigen::Index column, Eigen::Index row) {
   const double x = static_cast<double>(column) + 0.5, y = static_cast<double>(row) + 0.5;
   const auto disc = [&](double cx, double cy, double r) { return std::hypot(x - cx, y - cy) < r; };
   if (x > 20 && x < 38 && y > 26 && y < 40) {

@@ -139,7 +139,8 @@ TYPED_TEST(FrameOf, RotatesEveryLayout) {
                        2, "rank 2");
   using Householder = grape::ParameterizedPlanes<T, grape::HouseholderChart>;
   expect_everywhere<T>(
-      Householder({random_matrix(random, 8, 4), random_matrix(random, 8, 4)}, Spectrum({0.7, 0.2})),
+      Householder(std::vector{random_matrix(random, 8, 4), random_matrix(random, 8, 4)},
+                  Spectrum({0.7, 0.2})),
       4, "a frame of reflectors a set");
 }
 

@@ -260,22 +260,22 @@ TEST(Readme, PlanesOfAnyDirection) {
   Eigen::MatrixXf w_q = Eigen::MatrixXf::Ones(heads * head_dim, 3);
   Eigen::MatrixXf w_k = Eigen::MatrixXf::Ones(key_heads * head_dim, 3);
   // [readme]
-  grape::LearnedPlanes<float> planes(grape::frame::householder(reflectors), grape::Spectrum(theta));
-  grape::Encoder<grape::LearnedPlanes<float>, grape::LinearPath> framed(planes);
+  grape::HouseholderRoPE<float> framed(reflectors, grape::Spectrum(theta));  // [d, 2 M], [M]
   auto turned = framed.at(grape::Positions::range(0, seq));
   grape::apply_rotation(turned, q, k);
-  grape::apply_rotation_frame_vjp(turned, q, d_q, d_frame);  // on to frame::householder_vjp
+  grape::apply_rotation_frame_vjp(turned, q, d_q, d_frame);
+  auto d_reflectors = framed.generator().vjp(d_frame);
 
-  grape::CompactPlanes<float> mixture(grape::OverlappingPlanes{a, b, speeds});  // a, b [d, m]
-  grape::Encoder<grape::CompactPlanes<float>, grape::LinearPath> compact(mixture);
+  grape::CompactRoPE<float> compact(grape::OverlappingPlanes{a, b, speeds});  // a, b [d, m]
   grape::apply_rotation(compact, grape::Positions::range(0, seq), q, k);
 
-  grape::RoPE<float> stock(grape::fold(planes, grape::QkNorm::none, w_q, w_k));  // same logits
+  grape::RoPE<float> stock(grape::fold(framed.generator(), grape::QkNorm::none, w_q, w_k));
   // [/readme]
   EXPECT_FLOAT_EQ(k(0, 0, 0, 0), 1);
   EXPECT_EQ(turned.frame_columns(), 4);
   EXPECT_EQ(stock.generator().spectrum().planes(), 2);
   EXPECT_NE(d_frame[0], 0);
+  EXPECT_EQ(d_reflectors.rows(), head_dim);
 }
 
 }  // namespace
