@@ -114,17 +114,17 @@ float difference(const Matrix& first, const Matrix& second) {
 int main() {
   const Matrix pictures[] = {patches(0, 0), patches(kDown, kRight)};
   const char* const titles[] = {"one patch asks", "axial rotation", "added sines"};
-  const Index query = kSide / 2 * kSide + kSide / 2 + 1;  // of the first camera: the door
+  const Index query = kSide / 2 * kSide + kSide / 2 + 1;  // of the first camera: on the house
   const Index gap = 14, size = kSide * kSquare + gap;
   std::ofstream svg("vision_2d.svg");
-  svg << "<svg xmlns='http://www.w3.org/2000/svg' width='" << 3 * size << "' height='"
+  svg << "<svg xmlns='http://www.w3.org/2000/svg' width='" << 3 * size + gap << "' height='"
       << 2 * size + gap << "' font-family='sans-serif' font-size='12'>\n"
       << "<rect width='100%' height='100%' fill='white'/>\n";
   std::cout
       << "Scores of pairs of patches seen by both cameras, " << kDown << " row and " << kRight
       << " columns apart.\nLargest difference between the cameras, over the scores' spread:\n";
   for (Index panel = 0; panel < 3; ++panel) {  // the picture, axial, sines
-    const Index left = panel * size;
+    const Index left = gap + panel * size;
     svg << "<text x='" << left << "' y='11'>" << titles[panel] << "</text>\n";
     Matrix z[] = {scores(pictures[0], panel == 1), scores(pictures[1], panel == 1)};
     const float mean = z[0].mean();
