@@ -7,41 +7,12 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "layers.hpp"
 #include "position_encoding.hpp"
 
 namespace lm {
-
-/// The last keys of a bias, those that a sliding cache still holds.
-template <class Scalar>
-class LastKeys {
- public:
-  LastKeys(grape::BiasAction<Scalar> bias, Index keys) : bias_(std::move(bias)), keys_(keys) {}
-
-  Index batch() const { return bias_.batch(); }
-  Index heads() const { return bias_.heads(); }
-  Index queries() const { return bias_.queries(); }
-  Index keys() const { return keys_; }
-  void tile(const grape::ScoreTile& where, Scalar* out, Index row_stride) const {
-    bias_.tile(moved(where), out, row_stride);
-  }
-  void add_tile(const grape::ScoreTile& where, Scalar* scores, Index row_stride,
-                double* carry) const {
-    bias_.add_tile(moved(where), scores, row_stride, carry);
-  }
-
- private:
-  grape::ScoreTile moved(grape::ScoreTile where) const {
-    where.key += bias_.keys() - keys_;
-    return where;
-  }
-
-  grape::BiasAction<Scalar> bias_;
-  Index keys_;
-};
 
 template <class Scalar>
 class Attention {
@@ -73,7 +44,12 @@ class Attention {
     cache_.append(input.k, input.v);
     log_sum_.clear();
     Bias bias = summed_bias();
-    if (bias && bias->keys() > cache_.size()) bias.emplace(LastKeys(*bias, cache_.size()));
+    if (bias && bias->keys() > cache_.size()) {  // the window has left the first keys behind
+      bias = grape::slice(*bias, {.query = 0,
+                                  .queries = bias->queries(),
+                                  .key = bias->keys() - cache_.size(),
+                                  .keys = cache_.size()});
+    }
     grape::attend(input.q, cache_, view(mixed_, 1), options(bias));
     if (shape_.window) cache_.keep_last(*shape_.window);
     return out_.forward(parameters, mixed_);
