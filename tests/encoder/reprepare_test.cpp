@@ -127,6 +127,20 @@ TYPED_TEST(ReprepareOf, BiasesAllocateOnlyToGrow) {
   const auto view = grape::bhqk(scores.data(), 1, 8, 3, 150);
   EXPECT_EQ(allocations_of([&] { grape::add_bias(bias, view); }), 0);
 
+  const grape::GridALiBi<TypeParam> grid(std::vector<double>{1, 2},
+                                         grape::GridPath::distances({1, 2}));
+  const std::vector<std::int64_t> list(60, 3);
+  auto on_grid = grid.at(Positions::axes(std::span(list).first(20), 2, 1, 10),
+                         Positions::axes(list, 2, 1, 30));
+  std::vector<TypeParam> more(2 * 5 * 20);
+  EXPECT_EQ(allocations_of([&] {
+              grid.at(Positions::axes(std::span(list).first(10), 2, 1, 5),
+                      Positions::axes(std::span(list).first(40), 2, 1, 20), on_grid);
+              grape::add_bias(on_grid, grape::bhqk(more.data(), 1, 2, 5, 20));
+            }),
+            0);
+  EXPECT_EQ(on_grid.keys(), 20);
+
   // A copy keeps what it had: then the source may not be reused.
   const auto copy = bias;
   EXPECT_GT(allocations_of([&] { alibi.at(Positions::range(0, 2), Positions::range(0, 2), bias); }),

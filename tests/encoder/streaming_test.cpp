@@ -152,6 +152,46 @@ TYPED_TEST(StreamingOf, PositionsOfEachBatchEntry) {
   }
 }
 
+// Tokens on a grid, of each batch entry: an action that grows has the bits of one made at once, a
+// copy of it stays as it was, and a draft leaves no trace.
+TYPED_TEST(StreamingOf, TokensOnAGrid) {
+  using A = TypeParam;
+  Random random(407);
+  const std::vector<double> slopes{0.5, 2};
+  constexpr Index kSeq = 24;
+  for (const Index axes : {1, 2, 3}) {
+    const auto all = random.integers(axes * 2 * kSeq, -30, 30);  // [axes, batch, seq]
+    const auto part = [&](Index first, Index count) {
+      std::vector<std::int64_t> out;
+      for (Index row = 0; row < axes * 2; ++row) {
+        const auto from = all.begin() + row * kSeq + first;
+        out.insert(out.end(), from, from + count);
+      }
+      return out;
+    };
+    const auto weights = random.uniforms(axes, 0.1, 2);
+    for (const auto& path : {grape::GridPath::weighted(weights),
+                             grape::GridPath::distances(weights), grape::GridPath::radial()}) {
+      const grape::GridALiBi<A> grid(slopes, path);
+      auto bias = grid.at(Positions::axes({}, axes, 2, 0), Positions::axes({}, axes, 2, 0));
+      for (Index past = 0; past < kSeq; past += 3) {
+        const auto now = part(past, 3), seen = part(0, past + 3);
+        const auto before = bias;
+        const std::vector<A> entries_before = entries(before);
+        grid.append(Positions::axes(now, axes, 2, 3), bias);
+        ASSERT_TRUE(same_bits(entries(before), entries_before));
+        const auto whole =
+            grid.at(Positions::axes(now, axes, 2, 3), Positions::axes(seen, axes, 2, past + 3));
+        ASSERT_TRUE(same_bits(entries(bias), entries(whole))) << axes << " " << past;
+        bias.truncate(past);
+        ASSERT_EQ(bias.queries(), 0);
+        grid.append(Positions::axes(now, axes, 2, 3), bias);
+        ASSERT_TRUE(same_bits(entries(bias), entries(whole))) << axes << " " << past;
+      }
+    }
+  }
+}
+
 TYPED_TEST(StreamingOf, AMillionTokensKeepTheirAccuracy) {
   using A = TypeParam;
   constexpr Index kSeq = 1'000'000, kStep = 1000;
@@ -247,6 +287,20 @@ TEST(Streaming, RejectsWhatCannotFollow) {
   const std::vector<double> real(1);
   EXPECT_TRUE(
       rejects([&] { alibi.append(Positions::real(real), lists); }, "positions", "real", "integer"));
+  const std::vector<std::int64_t> four(4);
+  const grape::GridALiBi<float> grid(std::vector<double>{1}, grape::GridPath::radial());
+  auto on_grid = grid.at(Positions::axes(four, 2, 1, 2), Positions::axes(four, 2, 1, 2));
+  EXPECT_TRUE(rejects([&] { grid.append(Positions::range(0, 1), on_grid); }, "positions", "1 axes",
+                      "2 axes of the action"));
+  EXPECT_TRUE(rejects([&] { grid.append(Positions::axes(four, 2, 2, 1), on_grid); },
+                      "positions batch", "2", "batch 1"));
+  const grape::GridALiBi<float> weighted(std::vector<double>{1}, grape::GridPath::weighted({1, 2}));
+  EXPECT_TRUE(rejects([&] { weighted.append(Positions::axes(four, 2, 1, 2), on_grid); }, "path",
+                      "other weights", "of the action"));
+  grape::BiasAction<float> fresh;
+  EXPECT_TRUE(rejects([&] { weighted.append(Positions::range(0, 1), fresh); }, "query_positions",
+                      "1 axes", "2 axes"));
+  EXPECT_EQ(on_grid.keys(), 2);
   grape::BiasAction<float> none;
   none.truncate(0);
   EXPECT_TRUE(rejects([&] { none.truncate(1); }, "keys", "1", "[0, 0]"));

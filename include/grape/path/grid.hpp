@@ -35,6 +35,8 @@ class GridPath {
   Kind kind() const { return kind_; }
   std::span<const double> weights() const { return weights_; }
 
+  friend bool operator==(const GridPath&, const GridPath&) = default;
+
  private:
   GridPath(Kind kind, std::vector<double> weights) : kind_(kind), weights_(std::move(weights)) {
     if (kind == Kind::radial) return;

@@ -10,6 +10,7 @@
 
 #include "grape/core/error.hpp"
 #include "grape/core/view.hpp"
+#include "grape/encoder/detail/widened.hpp"
 #include "grape/encoder/heads.hpp"
 #include "grape/path/positions.hpp"
 
@@ -47,13 +48,9 @@ struct GateRows {
       const Index had = static_cast<Index>(values.size()) / std::max<Index>(batch * heads, 1);
       capacity = had;
     }
-    if (seq + count > capacity) {
-      const Index wider = (std::max)(seq + count, 2 * seq);
-      std::vector<A> out(static_cast<std::size_t>(batch * heads * wider), A(0));
-      for (Index r = 0; r < batch * heads; ++r) {
-        std::copy_n(values.data() + r * capacity, seq, out.data() + r * wider);
-      }
-      values = std::move(out);
+    const Index wider = grown_stride(capacity, seq, seq + count);
+    if (wider != capacity) {
+      values = widened(values, batch * heads, seq, capacity, wider);
       capacity = wider;
     }
     for (Index b = 0; b < batch; ++b) {

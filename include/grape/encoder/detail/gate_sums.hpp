@@ -12,6 +12,7 @@
 
 #include "grape/core/error.hpp"
 #include "grape/core/view.hpp"
+#include "grape/encoder/detail/widened.hpp"
 #include "grape/math/prefix_sum.hpp"
 
 namespace grape::inline v0 {
@@ -76,13 +77,14 @@ class GateSums {
   /// the tokens before (taken over many calls).
   template <Element T>
   void append(const TensorView<T>& log_forget, bool any_shut) {
-    const Index needed = keys_ + log_forget.seq();
-    const Index capacity = needed <= capacity_ ? capacity_ : (std::max)(needed, 2 * keys_);
+    const Index capacity = grown_stride(capacity_, keys_, keys_ + log_forget.seq());
     if (capacity != capacity_) {
-      auto high = widened(high_, capacity);
-      auto low = widened(low_, capacity);
-      auto weakest = widened(weakest_, capacity);
-      auto shut = widened(shut_, capacity);
+      const auto wider = [&](const auto& values) {
+        return widened(values, batch_ * sets_, keys_, capacity_, capacity);
+      };
+      auto high = wider(high_), low = wider(low_);
+      auto weakest = wider(weakest_);
+      auto shut = shut_.empty() ? std::vector<Index>{} : wider(shut_);
       high_ = std::move(high);
       low_ = std::move(low);
       weakest_ = std::move(weakest);
@@ -133,17 +135,6 @@ class GateSums {
   static bool is_shut(double x) { return is_minus_infinity(x) || x < kShut; }
 
   Index row(Index b, Index h) const { return (b * sets_ + h) * capacity_; }
-
-  /// The rows with room for `capacity` tokens each.
-  template <class V>
-  std::vector<V> widened(const std::vector<V>& rows, Index capacity) const {
-    if (rows.empty()) return {};
-    std::vector<V> out(static_cast<std::size_t>(batch_ * sets_ * capacity));
-    for (Index r = 0; r < batch_ * sets_; ++r) {
-      std::copy_n(rows.data() + r * capacity_, keys_, out.data() + r * capacity);
-    }
-    return out;
-  }
 
   template <Element T>
   void extend(const TensorView<T>& log_forget) {
