@@ -122,6 +122,9 @@ template <Element T, CachedKeys kind>
 class KeyValueCache;
 template <Element T>
 class TokenShiftState;
+struct KeyShift;
+template <Accumulator A>
+class AttendWorkspace;
 template <Accumulator A>
 struct AttendOptions;
 template <Element T>

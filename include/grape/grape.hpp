@@ -10,6 +10,7 @@
 #include "grape/apply/rotation.hpp"
 #include "grape/attention/attend.hpp"
 #include "grape/attention/cache.hpp"
+#include "grape/attention/key_value_cache.hpp"
 #include "grape/attention/kv_shift.hpp"
 #include "grape/attention/merge.hpp"
 #include "grape/core/error.hpp"

@@ -23,10 +23,10 @@ using Declared = Names<
     grape::DirectSumElement<grape::FrameRotation, double>*, grape::RotationAction<float>*,
     grape::BiasAction<double>*, grape::JointAction<float>*, grape::LinearBias<float>*,
     grape::CumulativeBias<float>*, grape::GatedBias<float>*, grape::GridBias<float>*,
-    grape::SumBias<float>*, grape::SliceBias<float, true>*, grape::ScoreRange*, grape::LiftSource*,
-    grape::BiasGradients*, grape::ScoreTile*, grape::Future, grape::LiftOptions*, grape::CachedKeys,
-    grape::TokenShiftState<float>*, grape::AttendOptions<float>*, grape::AttendTensors<Half>*,
-    grape::AttendGradients<float>*>;
+    grape::SumBias<float>*, grape::SliceBias<float, true>*, grape::ScoreRange*, grape::KeyShift*,
+    grape::AttendWorkspace<double>*, grape::LiftSource*, grape::BiasGradients*, grape::ScoreTile*,
+    grape::Future, grape::LiftOptions*, grape::CachedKeys, grape::TokenShiftState<float>*,
+    grape::AttendOptions<float>*, grape::AttendTensors<Half>*, grape::AttendGradients<float>*>;
 
 // What a user's own header can say: functions of any encoder, and of the actions.
 template <grape::Generator G, grape::Path P>

@@ -15,58 +15,15 @@
 #include "grape/attention/detail/backward.hpp"
 #include "grape/attention/detail/check.hpp"
 #include "grape/attention/detail/forward.hpp"
+#include "grape/attention/detail/rotated_copy.hpp"
 #include "grape/attention/options.hpp"
-#include "grape/core/detail/aligned.hpp"
+#include "grape/attention/workspace.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/executor.hpp"
 #include "grape/core/view.hpp"
 #include "grape/encoder/sum_bias.hpp"
 
 namespace grape::inline v0 {
-namespace detail {
-
-/// A rotated copy [batch, seq, heads, dim] of a tensor, in the accumulation scalar.
-template <class A>
-class RotatedCopy {
- public:
-  template <class T, Executor E>
-  RotatedCopy(const RotationAction<A>& action, const TensorView<const T>& x, const E& executor)
-      : memory_(static_cast<std::size_t>(x.size())),
-        view_(blhd(memory_.data(), x.batch(), x.seq(), x.heads(), x.dim())) {
-    constexpr Index kTokens = 128;  // of a task
-    const Index tasks = (x.seq() + kTokens - 1) / kTokens;
-    executor.run(x.batch() * tasks, [&](Index i) {
-      const Index b = i / tasks, first = i % tasks * kTokens;
-      for (Index t = first; t < (std::min)(x.seq(), first + kTokens); ++t) {
-        for (Index h = 0; h < x.heads(); ++h) {
-          load(&x(b, t, h, 0), x.stride(3), x.dim(), &view_(b, t, h, 0));
-        }
-      }
-    });
-    apply_rotation(action, view_, executor);
-  }
-  RotatedCopy(const RotatedCopy&) = delete;
-  RotatedCopy& operator=(const RotatedCopy&) = delete;
-
-  TensorView<const A> view() const { return view_; }
-  TensorView<A> writable() const { return view_; }
-
- private:
-  LineVector<A> memory_;
-  TensorView<A> view_;
-};
-
-/// Calls use(view) with x, or with a rotated copy of it where there is an action.
-template <class A, class T, Executor E, class Use>
-void with_rotated(const RotationAction<A>* action, const TensorView<const T>& x, const E& executor,
-                  Use&& use) {
-  if (action == nullptr) return use(x);
-  const RotatedCopy<A> rotated(*action, x, executor);
-  use(rotated.view());
-}
-
-}  // namespace detail
-
 /// Attention without its matrix of scores: with s = scale q_i . k_j + b(i, j),
 ///
 ///   out_i = sum_j softmax_j(s_ij) v_j
@@ -106,18 +63,24 @@ void attend(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<T> out
   }
   if (q.batch() == 0 || q.seq() == 0 || q.heads() == 0) return;
 
-  detail::with_rotated(rotations.keys, keys, executor, [&](const auto& turned_keys) {
+  using Workspace = AttendWorkspace<A>;
+  Workspace own;
+  Workspace& space = options.workspace != nullptr ? *options.workspace : own;
+  const auto run = [&](const auto& turned_queries, const auto& turned_keys) {
     const detail::TensorTiles tiles(turned_keys, values, options.key_lengths);
-    detail::with_rotated(rotations.queries, queries, executor, [&](const auto& turned_queries) {
-      if (q.seq() <= 2 * detail::kQueries) {
-        detail::attend_forward(turned_queries, tiles, out, plan, executor);
-        return;
-      }
-      const detail::PackedTiles<A> packed(tiles, k.batch(), k.heads(), k.seq(), k.dim(),
-                                          options.key_lengths, executor);
-      detail::attend_forward(turned_queries, packed, out, plan, executor);
-    });
-  });
+    if (q.seq() <= 2 * detail::kQueries) {
+      detail::attend_forward(turned_queries, tiles, out, plan, executor);
+      return;
+    }
+    const detail::PackedTiles<A> packed(tiles, k.batch(), k.heads(), k.seq(), k.dim(),
+                                        options.key_lengths, space, executor);
+    detail::attend_forward(turned_queries, packed, out, plan, executor);
+  };
+  detail::with_rotated(
+      rotations.keys, keys, space, Workspace::keys, executor, [&](const auto& turned_keys) {
+        detail::with_rotated(rotations.queries, queries, space, Workspace::queries, executor,
+                             [&](const auto& turned_queries) { run(turned_queries, turned_keys); });
+      });
 }
 
 /// The tensors of a call of attend(), as attend_vjp takes them.
@@ -140,6 +103,10 @@ struct AttendGradients {
   std::span<double> phases{};
   /// The same of options.key_rotation.
   std::span<double> key_frequencies{}, key_phases{};
+  /// Of the frame of options.rotation, where it has one, see apply_rotation_frame_vjp, and of its
+  /// generator, see apply_rotation_plane_vjp; then those of options.key_rotation.
+  std::span<double> frame{}, planes{};
+  std::span<double> key_frame{}, key_planes{};
 };
 
 namespace detail {
@@ -188,62 +155,6 @@ std::vector<BiasLeaf<A>> bias_leaves(const BiasAction<A>* bias, const BiasGradie
   return leaves;
 }
 
-/// Gradients of a rotation's parameters.
-struct RotationGradients {
-  std::span<double> frequencies, phases;
-};
-
-template <class A>
-void check_rotation_gradients(std::string_view prefix, const RotationGradients& d,
-                              const RotationAction<A>* action) {
-  const auto check = [&](std::string_view name, std::span<double> got, auto wanted) {
-    if (got.empty()) return;
-    const std::string argument = text("gradients.", prefix, name);
-    if (action == nullptr) fail(argument, "a gradient without its rotation", "an empty span");
-    if (static_cast<Index>(got.size()) != wanted(*action)) {
-      fail(argument, text(got.size(), " entries"), text(wanted(*action), " entries"));
-    }
-  };
-  check("frequencies", d.frequencies,
-        [](const RotationAction<A>& a) { return a.frequency_sets() * a.planes(); });
-  check("phases", d.phases,
-        [](const RotationAction<A>& a) { return a.batch() * a.seq() * a.channels(); });
-}
-
-/// From the gradient of a rotated copy, in place, to those of the frequencies and of x.
-template <class A, class T, class E>
-void finish_rotation(const RotationAction<A>& action, const TensorView<const A>& rotated,
-                     const TensorView<A>& d_rotated, const RotationGradients& d,
-                     const TensorView<T>& d_x, const E& executor) {
-  if (!d.frequencies.empty()) {
-    apply_rotation_frequency_vjp(action, rotated, d_rotated, d.frequencies, executor);
-  }
-  if (!d.phases.empty()) {
-    apply_rotation_phase_vjp(action, rotated, d_rotated, d.phases, executor);
-  }
-  apply_rotation_vjp(action, d_rotated, d_rotated, executor);
-  for (Index b = 0; b < d_x.batch(); ++b) {
-    for (Index t = 0; t < d_x.seq(); ++t) {
-      for (Index h = 0; h < d_x.heads(); ++h) {
-        store(&d_rotated(b, t, h, 0), d_x.stride(3), d_x.dim(), &d_x(b, t, h, 0));
-      }
-    }
-  }
-}
-
-/// Calls use(x, d_x), or use(rotated copy, its gradient) and then takes that gradient back to d_x.
-template <class A, class T, class E, class Use>
-void with_rotated_vjp(const RotationAction<A>* action, const TensorView<const T>& x,
-                      const TensorView<T>& d_x, const RotationGradients& d, const E& executor,
-                      Use&& use) {
-  if (action == nullptr) return use(x, d_x);
-  const RotatedCopy<A> rotated(*action, x, executor);
-  LineVector<A> memory(static_cast<std::size_t>(x.size()));
-  const TensorView<A> d_rotated = blhd(memory.data(), x.batch(), x.seq(), x.heads(), x.dim());
-  use(rotated.view(), d_rotated);
-  finish_rotation(*action, rotated.view(), d_rotated, d, d_x, executor);
-}
-
 }  // namespace detail
 
 /// The gradients of attend(): from d_out, the gradient of its output, to those of q, k and v and of
@@ -280,22 +191,30 @@ void attend_vjp(const std::type_identity_t<AttendTensors<std::remove_const_t<D>>
     detail::fail("log_sum", "none", "what attend() wrote: the logarithms of the rows' sums");
   }
   const std::vector<detail::BiasLeaf<A>> leaves = detail::bias_leaves(plan.bias, gradients.bias);
-  const detail::RotationGradients of_queries{gradients.frequencies, gradients.phases};
-  const detail::RotationGradients of_key_rotation{gradients.key_frequencies, gradients.key_phases};
+  const detail::RotationGradients of_queries{gradients.frequencies, gradients.phases,
+                                             gradients.frame, gradients.planes};
+  const detail::RotationGradients of_key_rotation{gradients.key_frequencies, gradients.key_phases,
+                                                  gradients.key_frame, gradients.key_planes};
   detail::check_rotation_gradients("", of_queries, options.rotation);
   detail::check_rotation_gradients("key_", of_key_rotation, options.key_rotation);
   const detail::RotationGradients& of_keys =
       options.key_rotation != nullptr ? of_key_rotation : of_queries;
-  detail::with_rotated_vjp(
-      rotations.keys, k, gradients.k, of_keys, executor, [&](const auto& keys, const auto& d_keys) {
-        detail::with_rotated_vjp(
-            rotations.queries, q, gradients.q, of_queries, executor,
-            [&](const auto& queries, const auto& d_queries) {
-              detail::attend_backward(detail::BackwardTensors{queries, keys, v, out, d_output,
-                                                              d_queries, d_keys, gradients.v},
-                                      plan, std::span<const detail::BiasLeaf<A>>(leaves), executor);
-            });
-      });
+  AttendWorkspace<A> own;
+  AttendWorkspace<A>& space = options.workspace != nullptr ? *options.workspace : own;
+  const auto run = [&](const auto& queries, const auto& d_queries, const auto& keys,
+                       const auto& d_keys) {
+    detail::attend_backward(
+        detail::BackwardTensors{queries, keys, v, out, d_output, d_queries, d_keys, gradients.v},
+        plan, std::span<const detail::BiasLeaf<A>>(leaves), executor);
+  };
+  detail::with_rotated_vjp(rotations.keys, k, gradients.k, of_keys, space, false, executor,
+                           [&](const auto& keys, const auto& d_keys) {
+                             detail::with_rotated_vjp(
+                                 rotations.queries, q, gradients.q, of_queries, space, true,
+                                 executor, [&](const auto& queries, const auto& d_queries) {
+                                   run(queries, d_queries, keys, d_keys);
+                                 });
+                           });
 }
 
 }  // namespace grape::inline v0

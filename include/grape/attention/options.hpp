@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 
+#include "grape/attention/workspace.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/encoder/bias_action.hpp"
 #include "grape/encoder/rotation_action.hpp"
@@ -47,6 +48,8 @@ struct AttendOptions {
   /// Gets the logarithm of each row's sum of exponentials [batch, heads, q_len], -infinity for a
   /// row that sees no key; if empty it is not wanted. attend_vjp needs it.
   std::span<A> log_sum{};
+  /// Memory that the call works in and leaves to the next; its own if absent.
+  AttendWorkspace<A>* workspace = nullptr;
 };
 
 }  // namespace grape::inline v0

@@ -11,7 +11,9 @@
 #include "grape/apply/detail/convert.hpp"
 #include "grape/apply/rotation.hpp"
 #include "grape/attention/detail/online_softmax.hpp"
+#include "grape/attention/detail/rotated_copy.hpp"
 #include "grape/attention/detail/tile.hpp"
+#include "grape/attention/workspace.hpp"
 #include "grape/core/detail/aligned.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/pairing.hpp"
@@ -52,6 +54,34 @@ class CacheChunk {
     T* values = keys + shape.values() + slot * shape.value_columns;
     for (Index d = 0; d < shape.value_dim; ++d) values[d] = v(b, t, h, d);
   }
+  /// Takes over a token of a chunk, which may be this one.
+  void copy(const CacheShape& shape, Index slot, const CacheChunk& from, Index from_slot) {
+    for (Index h = 0; h < shape.heads; ++h) {
+      const T* source = from.data() + h * shape.head_size();
+      T* keys = memory_.data() + h * shape.head_size();
+      for (Index d = 0; d < shape.dim; ++d) keys[d * kKeys + slot] = source[d * kKeys + from_slot];
+      std::copy_n(source + shape.values() + from_slot * shape.value_columns, shape.value_columns,
+                  keys + shape.values() + slot * shape.value_columns);
+    }
+  }
+  /// The keys of slots [slot, slot + keys.seq()), widened.
+  template <class A>
+  void read_keys(const CacheShape& shape, Index slot, const TensorView<A>& keys) const {
+    for (Index h = 0; h < shape.heads; ++h) {
+      const T* from = memory_.data() + h * shape.head_size() + slot;
+      for (Index t = 0; t < keys.seq(); ++t) {
+        for (Index d = 0; d < shape.dim; ++d) keys(0, t, h, d) = widen(from[d * kKeys + t]);
+      }
+    }
+  }
+  /// The key of token t alone.
+  template <class A>
+  void write_key(const CacheShape& shape, Index slot, const TensorView<A>& keys, Index t) {
+    for (Index h = 0; h < shape.heads; ++h) {
+      T* to = memory_.data() + h * shape.head_size() + slot;
+      for (Index d = 0; d < shape.dim; ++d) to[d * kKeys] = narrow<T>(keys(0, t, h, d));
+    }
+  }
   void erase(const CacheShape& shape, Index slot) {
     for (Index h = 0; h < shape.heads; ++h) {
       T* keys = memory_.data() + h * shape.head_size();
@@ -64,25 +94,60 @@ class CacheChunk {
   LineVector<T> memory_;
 };
 
-/// What makes two rotations those of one spectrum: keys turned by one of them can meet queries
-/// turned by the other.
+/// What makes two rotations those of one spectrum and, where there is one, one frame: keys turned
+/// by one of them can meet queries turned by the other.
 struct FrequencySet {
   template <class A>
   explicit FrequencySet(const RotationAction<A>& action)
       : pairing(action.pairing()),
         first_coordinate(action.first_coordinate()),
         sets(action.sets()),
-        planes(action.planes()) {
+        planes(action.planes()),
+        frame_columns(action.frame_columns()) {
     for (Index set = 0; set < sets; ++set) {
       for (Index m = 0; m < planes; ++m) frequencies.push_back(action.frequency(set, m));
     }
     frequencies.push_back(action.attention_factor());
+    if (!action.has_frame()) return;
+    const Index entries = frame_columns * action.frame_dim();
+    for (Index set = 0; set < action.frequency_sets(); ++set) {
+      frame.insert(frame.end(), action.frame(set), action.frame(set) + entries);
+    }
   }
-  bool operator==(const FrequencySet&) const = default;
+
+  template <class A>
+  bool has_frame_of(const RotationAction<A>& action) const {
+    if (action.frame_columns() != frame_columns) return false;
+    const auto entries = static_cast<std::size_t>(frame_columns * action.frame_dim());
+    const std::size_t frames =
+        action.has_frame() ? static_cast<std::size_t>(action.frequency_sets()) : 0;
+    if (frame.size() != frames * entries) return false;
+    for (std::size_t set = 0; set < frames; ++set) {
+      const A* other = action.frame(static_cast<Index>(set));
+      if (!std::equal(other, other + entries, frame.data() + set * entries)) return false;
+    }
+    return true;
+  }
+  template <class A>
+  bool has_frequencies_of(const RotationAction<A>& action) const {
+    if (action.pairing() != pairing || action.first_coordinate() != first_coordinate ||
+        action.sets() != sets || action.planes() != planes ||
+        action.attention_factor() != frequencies.back()) {
+      return false;
+    }
+    const double* known = frequencies.data();
+    for (Index set = 0; set < sets; ++set) {
+      for (Index m = 0; m < planes; ++m) {
+        if (action.frequency(set, m) != *known++) return false;
+      }
+    }
+    return true;
+  }
 
   Pairing pairing;
-  Index first_coordinate, sets, planes;
+  Index first_coordinate, sets, planes, frame_columns;
   std::vector<double> frequencies;  // and the attention factor
+  std::vector<double> frame;        // [frequency sets, columns, dim], empty without one
 };
 
 /// Refuses a rotation by another spectrum than that of the keys held; keys that came without a
@@ -96,7 +161,11 @@ void check_frequencies(const std::optional<FrequencySet>& known, Index held,
     return;
   }
   if (!known) fail(argument, "a rotation", "none: the cached keys came without one");
-  if (!(*known == FrequencySet(*action))) {
+  if (!known->has_frame_of(*action)) {
+    fail(argument, "a frame that differs from that of the cached keys",
+         "the same: clear() the cache first, or keep keys raw (CachedKeys::raw)");
+  }
+  if (!known->has_frequencies_of(*action)) {
     fail(argument, "frequencies that differ from those of the cached keys",
          "the same: clear() the cache first, or keep keys raw (CachedKeys::raw)");
   }
@@ -107,17 +176,22 @@ template <class A, class Cache>
 class TurnedKeys {
  public:
   template <class E>
-  TurnedKeys(const Cache& cache, const RotationAction<A>& action, const E& executor)
+  TurnedKeys(const Cache& cache, const RotationAction<A>& action, AttendWorkspace<A>& workspace,
+             const E& executor)
       : cache_(cache),
-        memory_(static_cast<std::size_t>(cache.batch() * cache.size() * cache.key_heads() *
-                                         cache.dim()),
-                A(0)),
-        keys_(blhd(memory_.data(), cache.batch(), cache.size(), cache.key_heads(), cache.dim())) {
-    for (Index b = 0; b < cache.batch(); ++b) {
-      for (Index t = 0; t < cache.size(b); ++t) {
-        for (Index h = 0; h < cache.key_heads(); ++h) cache.read_key(b, t, h, &keys_(b, t, h, 0));
+        keys_(blhd(workspace.get(AttendWorkspace<A>::keys,
+                                 cache.batch() * cache.size() * cache.key_heads() * cache.dim()),
+                   cache.batch(), cache.size(), cache.key_heads(), cache.dim())) {
+    for_token_runs(keys_, executor, [&](Index b, Index t) {
+      for (Index h = 0; h < cache.key_heads(); ++h) {
+        A* key = &keys_(b, t, h, 0);
+        if (t < cache.size(b)) {
+          cache.read_key(b, t, h, key);
+        } else {
+          std::fill_n(key, cache.dim(), A(0));
+        }
       }
-    }
+    });
     apply_rotation(action, keys_, executor);
   }
 
@@ -135,7 +209,6 @@ class TurnedKeys {
 
  private:
   const Cache& cache_;
-  LineVector<A> memory_;
   TensorView<A> keys_;
 };
 

@@ -11,6 +11,7 @@
 #include "grape/attention/detail/online_softmax.hpp"
 #include "grape/attention/detail/product.hpp"
 #include "grape/attention/detail/tile.hpp"
+#include "grape/attention/workspace.hpp"
 #include "grape/core/detail/aligned.hpp"
 #include "grape/core/executor.hpp"
 #include "grape/core/view.hpp"
@@ -245,12 +246,12 @@ class PackedTiles {
  public:
   template <class K, class T, Executor E>
   PackedTiles(const TensorTiles<K, T>& source, Index batch, Index heads, Index keys, Index dim,
-              std::span<const Index> lengths, const E& executor)
+              std::span<const Index> lengths, AttendWorkspace<A>& workspace, const E& executor)
       : heads_(heads),
         tiles_((keys + kKeys - 1) / kKeys),
         size_(source.tile_size()),
         values_(kKeys * dim),
-        memory_(static_cast<std::size_t>(batch * heads * tiles_ * size_)),
+        memory_(workspace.get(AttendWorkspace<A>::tiles, batch * heads * tiles_ * size_)),
         longest_(static_cast<std::size_t>(batch * heads * tiles_), 0.0) {
     executor.run(batch * heads, [&](Index i) {
       LineVector<A> row(static_cast<std::size_t>(source.scratch() - size_));
@@ -276,13 +277,13 @@ class PackedTiles {
     return longest_[static_cast<std::size_t>((b * heads_ + h) * tiles_ + (end - 1) / kKeys)];
   }
   KeyTile<A> load(Index b, Index h, Index key, Index /*count*/, A* /*scratch*/) const {
-    const A* tile = memory_.data() + ((b * heads_ + h) * tiles_ + key / kKeys) * size_;
+    const A* tile = memory_ + ((b * heads_ + h) * tiles_ + key / kKeys) * size_;
     return {tile, tile + values_};
   }
 
  private:
   A* at(Index b, Index h, Index key) {
-    return memory_.data() + ((b * heads_ + h) * tiles_ + key / kKeys) * size_;
+    return memory_ + ((b * heads_ + h) * tiles_ + key / kKeys) * size_;
   }
 
   double longest_key(const A* keys) const {
@@ -298,7 +299,7 @@ class PackedTiles {
   }
 
   Index heads_, tiles_, size_, values_;
-  LineVector<A> memory_;
+  A* memory_;                    // of the workspace
   std::vector<double> longest_;  // [batch, heads, tiles], of all keys up to the tile's last
 };
 
