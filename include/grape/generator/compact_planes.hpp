@@ -150,7 +150,7 @@ class CompactPlanes {
       scale += std::fabs(speed[i]) * a.norm() * b.norm();
     }
     const SkewSchur schur = skew_schur(skew);
-    frames.push_back(q * schur.planes);
+    frames.emplace_back(q * schur.planes);
     const double rounding = 4 * std::numeric_limits<double>::epsilon() * scale;
     for (const double theta : schur.frequencies) {
       frequencies.push_back(theta > rounding ? theta : 0.0);

@@ -18,6 +18,8 @@ inline namespace GRAPE_ISA {
 
 template <class A, int W>
 struct VectorOf {
+  // The one place of the attribute that both compilers take for a size that depends on W.
+  // NOLINTNEXTLINE(modernize-use-using)
   typedef A type __attribute__((vector_size(sizeof(A) * static_cast<std::size_t>(W))));
 };
 /// W elements of A.
