@@ -7,6 +7,7 @@ include(CMakePackageConfigHelpers)
 # Headers only: the same files serve every architecture.
 set(grape_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/grape")
 install(TARGETS grape EXPORT grape-targets FILE_SET HEADERS FILE_SET json)
+install(TARGETS grape_conformance EXPORT grape-targets FILE_SET HEADERS COMPONENT grape_conformance)
 install(EXPORT grape-targets NAMESPACE grape:: DESTINATION "${grape_package_dir}")
 # Before 1.0 a new minor version may break its users, afterwards a new major one.
 if(PROJECT_VERSION_MAJOR EQUAL 0)

@@ -37,6 +37,7 @@ endfunction()
 function(build_and_run_consumer)
   run("${CMAKE_COMMAND}" --build "${dir}/build")
   run("${dir}/build/consumer")
+  run("${dir}/build/kernel")
 endfunction()
 
 # compile_and_run(flag...): the consumer without a build system, in one call of the compiler.

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grape/conformance/conformance.hpp"
+
+#include <gtest/gtest.h>
+
+#include <Eigen/Core>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "grape/grape.hpp"
+#include "support/golden.hpp"
+
+namespace {
+
+using grape::Index;
+using grape::Pairing;
+using grape::Positions;
+using grape::ScoreView;
+using grape::TensorView;
+using grape::conformance::AttentionCase;
+using grape::conformance::AttentionFamily;
+using grape::conformance::BiasCase;
+using grape::conformance::BiasFamily;
+using grape::conformance::check_attention;
+using grape::conformance::check_bias;
+using grape::conformance::check_rotation;
+using grape::conformance::Report;
+using grape::conformance::RotationCase;
+
+// grape's own kernels through the functors.
+template <Pairing pairing, class T>
+void rotate(const RotationCase& c, TensorView<T> x) {
+  const grape::RoPE<T, pairing> rope(
+      grape::Spectrum(std::vector<double>(c.frequencies.begin(), c.frequencies.end())));
+  grape::apply_rotation(rope, Positions::shared(c.positions), x);
+}
+
+template <class T>
+void add_bias(const BiasCase& c, ScoreView<T> scores) {
+  if (!c.slopes.empty()) {
+    const grape::ALiBi<T> alibi(std::vector<double>(c.slopes.begin(), c.slopes.end()));
+    grape::add_bias(alibi.at(Positions::range(c.first_position + c.first_query, scores.queries()),
+                             Positions::range(c.first_position, scores.keys())),
+                    scores);
+    return;
+  }
+  const grape::FoX<T> fox(scores.heads());
+  const auto gates = grape::blh(c.log_forget.data(), 1, scores.keys(), scores.heads());
+  grape::add_bias(
+      fox.at(gates, grape::QueryRange{.start = c.first_query, .count = scores.queries()}), scores);
+}
+
+template <class T>
+void attend(const AttentionCase<T>& c, TensorView<T> out) {
+  using A = grape::accumulation_t<T>;
+  grape::AttendOptions<A> options{.causal = true};
+  const Positions queries = Positions::range(c.first_position + c.first_query, c.q.seq());
+  const Positions keys = Positions::range(c.first_position, c.k.seq());
+  grape::RotationAction<A> q_turn, k_turn;
+  if (!c.frequencies.empty()) {
+    const grape::RoPE<T> rope(
+        grape::Spectrum(std::vector<double>(c.frequencies.begin(), c.frequencies.end())));
+    q_turn = rope.at(queries);
+    k_turn = rope.at(keys);
+    options.rotation = &q_turn;
+    options.key_rotation = &k_turn;
+  }
+  grape::BiasAction<A> bias;
+  if (!c.slopes.empty()) {
+    const grape::ALiBi<T> alibi(std::vector<double>(c.slopes.begin(), c.slopes.end()));
+    bias = alibi.at(queries, keys);
+    options.bias = &bias;
+  }
+  const Index offset = c.first_query;
+  options.query_offsets = {&offset, 1};
+  grape::attend(c.q, c.k, c.v, out, options);
+}
+
+template <class T>
+class OfElement : public testing::Test {};
+using Elements = testing::Types<float, double, Eigen::half, Eigen::bfloat16>;
+TYPED_TEST_SUITE(OfElement, Elements);
+
+TYPED_TEST(OfElement, GrapesRotationsConform) {
+  using T = TypeParam;
+  const Report first = check_rotation<T>(rotate<Pairing::interleaved, T>);
+  EXPECT_TRUE(first.passed()) << first.text();
+  const Report second =
+      check_rotation<T>(rotate<Pairing::half_split, T>, {.pairing = Pairing::half_split});
+  EXPECT_TRUE(second.passed()) << second.text();
+  EXPECT_EQ(first.checks.size(), 9u);
+}
+
+TYPED_TEST(OfElement, GrapesBiasesConform) {
+  using T = TypeParam;
+  const Report alibi = check_bias<T>(add_bias<T>);
+  EXPECT_TRUE(alibi.passed()) << alibi.text();
+  const Report fox = check_bias<T>(add_bias<T>, {.family = BiasFamily::fox});
+  EXPECT_TRUE(fox.passed()) << fox.text();
+  EXPECT_EQ(alibi.checks.size(), 8u);
+  EXPECT_EQ(fox.checks.size(), 9u);
+}
+
+TYPED_TEST(OfElement, GrapesAttentionConforms) {
+  using T = TypeParam;
+  for (const auto family :
+       {AttentionFamily::plain, AttentionFamily::rope, AttentionFamily::alibi}) {
+    const Report report = check_attention<T>(attend<T>, {.family = family});
+    EXPECT_TRUE(report.passed()) << report.text();
+    EXPECT_EQ(report.checks.size(), 7u);
+  }
+}
+
+// A rotation written out, with a mistake.
+struct WrongRotation {
+  Pairing pairing = Pairing::interleaved;
+  double sign = 1;
+  std::int64_t shift = 0;
+  bool by_index = false;
+  bool float_angles = false;
+  double gain = 1;
+  bool all_coordinates = false;
+
+  void operator()(const RotationCase& c, TensorView<float> x) const {
+    const auto planes = static_cast<Index>(c.frequencies.size());
+    for (Index t = 0; t < x.seq(); ++t) {
+      for (Index h = 0; h < x.heads(); ++h) {
+        for (Index m = 0; m < planes; ++m) {
+          const double theta = c.frequencies[static_cast<std::size_t>(m)];
+          const std::int64_t n = by_index ? t : c.positions[static_cast<std::size_t>(t)] + shift;
+          const double angle =
+              float_angles ? static_cast<double>(static_cast<float>(n) * static_cast<float>(theta))
+                           : static_cast<double>(n) * theta;
+          const double cosine = gain * std::cos(angle), sine = gain * sign * std::sin(angle);
+          const auto at = grape::plane_coordinates(pairing, m, planes);
+          float &first = x(0, t, h, at.first), &second = x(0, t, h, at.second);
+          const double a = first, b = second;
+          first = static_cast<float>(a * cosine - b * sine);
+          second = static_cast<float>(a * sine + b * cosine);
+        }
+        if (all_coordinates) {
+          for (Index d = 2 * planes; d < x.dim(); ++d) x(0, t, h, d) *= 1.5F;
+        }
+      }
+    }
+  }
+};
+
+void expect_failures(const Report& report, const std::vector<std::string>& wanted) {
+  std::vector<std::string> got;
+  for (const auto& failure : report.failures) got.push_back(failure.check);
+  EXPECT_EQ(got, wanted) << report.text();
+  EXPECT_FALSE(report.passed());
+}
+
+}  // namespace
+
+TEST(Conformance, PlainRotationConforms) {
+  const Report report = check_rotation<float>(WrongRotation{});
+  EXPECT_TRUE(report.passed()) << report.text();
+  EXPECT_EQ(report.text(), "all of 9 checks hold\n");
+}
+
+TEST(Conformance, WrongRotationsFailByName) {
+  expect_failures(check_rotation<float>(WrongRotation{.pairing = Pairing::half_split}),
+                  {"golden", "pairing", "large_positions"});
+  expect_failures(check_rotation<float>(WrongRotation{.sign = -1}),
+                  {"golden", "direction", "large_positions"});
+  expect_failures(check_rotation<float>(WrongRotation{.pairing = Pairing::half_split, .sign = -1}),
+                  {"golden", "direction", "pairing", "large_positions"});
+  const Report shifted = check_rotation<float>(WrongRotation{.shift = 1});
+  EXPECT_TRUE(shifted.failed("offset") && shifted.failed("identity")) << shifted.text();
+  const Report blind = check_rotation<float>(WrongRotation{.by_index = true});
+  EXPECT_TRUE(blind.failed("offset") && blind.failed("composition")) << blind.text();
+  const Report rounded = check_rotation<float>(WrongRotation{.float_angles = true});
+  EXPECT_TRUE(rounded.failed("large_positions")) << rounded.text();
+  EXPECT_FALSE(rounded.failed("golden")) << rounded.text();
+  const Report longer = check_rotation<float>(WrongRotation{.gain = 1.001});
+  EXPECT_TRUE(longer.failed("norm") && longer.failed("formula")) << longer.text();
+  expect_failures(check_rotation<float>(WrongRotation{.all_coordinates = true}), {"rest"});
+}
+
+TEST(Conformance, NanIsNoPass) {
+  const auto nan = [](const auto&, TensorView<float> x) { x(0, 0, 0, 0) = std::nanf(""); };
+  const Report report = check_rotation<float>(nan);
+  EXPECT_TRUE(report.failed("formula") && report.failed("norm") && report.failed("golden") &&
+              report.failed("large_positions"))
+      << report.text();
+}
+
+// Options leave out what a kernel does not offer.
+TEST(Conformance, OptionsLeaveChecksOut) {
+  const Report report = check_rotation<float>(WrongRotation{.all_coordinates = true},
+                                              {.negative_positions = false, .partial = false});
+  EXPECT_TRUE(report.passed()) << report.text();
+  EXPECT_EQ(report.checks.size(), 7u);
+  const Report near = check_rotation<float>(WrongRotation{.float_angles = true},
+                                            {.greatest_position = 0, .roundings = 1e4});
+  EXPECT_TRUE(near.passed()) << near.text();
+}
+
+namespace {
+
+struct WrongBias {
+  double sign = 1;
+  Index skip_first = 1;
+  Index skip_last = 0;
+  bool blind = false;
+  bool overwrites = false;
+  bool prefix_sums = false;
+  bool by_position = false;
+
+  void operator()(const BiasCase& c, ScoreView<float> scores) const {
+    for (Index h = 0; h < scores.heads(); ++h) {
+      for (Index i = 0; i < scores.queries(); ++i) {
+        const Index at = i + (blind ? 0 : c.first_query);
+        for (Index j = 0; j <= std::min(at, scores.keys() - 1); ++j) {
+          double b = 0;
+          if (!c.slopes.empty()) {
+            const double slope = c.slopes[static_cast<std::size_t>(h)];
+            b = static_cast<double>(j - at + 1 - skip_first) * slope;
+            if (by_position) {
+              const auto place = [&](Index n) {
+                return static_cast<float>(c.first_position + n) * static_cast<float>(slope);
+              };
+              b = static_cast<double>(place(j) - place(at));
+            }
+          } else if (prefix_sums) {
+            float sums[2] = {0, 0};
+            for (Index l = 0; l <= at; ++l) {
+              const float gate = c.log_forget[static_cast<std::size_t>(l * scores.heads() + h)];
+              sums[0] += gate;
+              if (l <= j) sums[1] += gate;
+            }
+            b = static_cast<double>(sums[0] - sums[1]);
+          } else {
+            for (Index l = j + skip_first; l <= at - skip_last; ++l) {
+              b += static_cast<double>(
+                  c.log_forget[static_cast<std::size_t>(l * scores.heads() + h)]);
+            }
+          }
+          float& score = scores(0, h, i, j);
+          score = static_cast<float>(sign * b + (overwrites ? 0.0 : static_cast<double>(score)));
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+
+TEST(Conformance, PlainBiasConforms) {
+  for (const auto family : {BiasFamily::alibi, BiasFamily::fox}) {
+    const Report report = check_bias<float>(WrongBias{}, {.family = family});
+    EXPECT_TRUE(report.passed()) << report.text();
+  }
+}
+
+TEST(Conformance, WrongBiasesFailByName) {
+  for (const auto family : {BiasFamily::alibi, BiasFamily::fox}) {
+    const Report rises = check_bias<float>(WrongBias{.sign = -1}, {.family = family});
+    EXPECT_TRUE(rises.failed("direction") && rises.failed("not_positive")) << rises.text();
+    expect_failures(check_bias<float>(WrongBias{.overwrites = true}, {.family = family}), {"adds"});
+  }
+  const Report moved = check_bias<float>(WrongBias{.skip_first = 0});
+  EXPECT_TRUE(moved.failed("offset") && moved.failed("golden")) << moved.text();
+  expect_failures(check_bias<float>(WrongBias{.blind = true}), {"offset"});
+  expect_failures(check_bias<float>(WrongBias{.by_position = true}), {"relative"});
+  // The paper's U_u = sum_{l < u} is off by one: b(i,j) from j .. i - 1.
+  const Report exclusive =
+      check_bias<float>(WrongBias{.skip_first = 0, .skip_last = 1}, {.family = BiasFamily::fox});
+  EXPECT_TRUE(exclusive.failed("offset") && exclusive.failed("golden")) << exclusive.text();
+  const Report inclusive =
+      check_bias<float>(WrongBias{.skip_first = 0}, {.family = BiasFamily::fox});
+  EXPECT_TRUE(inclusive.failed("offset") && inclusive.failed("diagonal")) << inclusive.text();
+  expect_failures(check_bias<float>(WrongBias{.prefix_sums = true}, {.family = BiasFamily::fox}),
+                  {"long_sums"});
+}
+
+namespace {
+
+struct WrongAttention {
+  grape::conformance::detail::Mistake mistake = grape::conformance::detail::Mistake::none;
+  bool unstable = false;
+
+  void operator()(const AttentionCase<float>& c, TensorView<float> out) const {
+    const auto y = grape::conformance::detail::attention_of(c, mistake);
+    for (std::size_t i = 0; i < y.size(); ++i) out.data()[i] = static_cast<float>(y[i]);
+    if (!unstable) return;
+    const double scale = 1 / std::sqrt(static_cast<double>(out.dim()));
+    for (Index i = 0; i < out.seq(); ++i) {
+      for (Index j = 0; j <= i + c.first_query; ++j) {
+        double logit = 0;
+        for (Index d = 0; d < out.dim(); ++d) {
+          logit += static_cast<double>(c.q(0, i, 0, d)) * static_cast<double>(c.k(0, j, 0, d));
+        }
+        if (std::isinf(std::exp(static_cast<float>(logit * scale))))
+          out(0, i, 0, 0) = std::nanf("");
+      }
+    }
+  }
+};
+
+}  // namespace
+
+TEST(Conformance, WrongAttentionFailsByName) {
+  using grape::conformance::detail::Mistake;
+  for (const auto family :
+       {AttentionFamily::plain, AttentionFamily::rope, AttentionFamily::alibi}) {
+    const auto check = [&](Mistake mistake) {
+      return check_attention<float>(WrongAttention{.mistake = mistake}, {.family = family});
+    };
+    const Report unscaled = check(Mistake::no_scale);
+    EXPECT_TRUE(unscaled.failed("scale") && unscaled.failed("golden")) << unscaled.text();
+    EXPECT_TRUE(check(Mistake::not_causal).failed("causal"));
+    EXPECT_TRUE(check(Mistake::strictly_causal).failed("causal"));
+    expect_failures(check(Mistake::first_query), {"offset"});
+    if (family != AttentionFamily::plain) {
+      const Report bare = check(Mistake::no_encoding);
+      EXPECT_TRUE(bare.failed("encoding") && bare.failed("golden")) << bare.text();
+    }
+  }
+  const Report unstable = check_attention<float>(WrongAttention{.unstable = true});
+  expect_failures(unstable, {"stable"});
+}
+
+// The installed numbers are those of the golden files.
+TEST(Conformance, GoldenNumbersAreTheFiles) {
+  namespace g = grape::conformance::golden;
+  const auto rows = [](const golden::Array& a, Index batch, Index head, Index tokens) {
+    std::vector<double> out;
+    for (Index t = 0; t < tokens; ++t) {
+      const Index at = ((batch * a.shape[1] + t) * a.shape[2] + head) * a.shape[3];
+      out.insert(out.end(), a.data.begin() + at, a.data.begin() + at + a.shape[3]);
+    }
+    return out;
+  };
+  const auto list = [](const auto& array) {
+    return std::vector<double>(std::begin(array), std::end(array));
+  };
+  const golden::Case interleaved = golden::load("rope_interleaved_0");
+  EXPECT_EQ(list(g::kInterleavedX), rows(interleaved.inputs("x"), 1, 2, 7));
+  EXPECT_EQ(list(g::kInterleavedY), rows(interleaved.outputs("y"), 1, 2, 7));
+  const golden::Case half = golden::load("rope_half_split_0");
+  EXPECT_EQ(list(g::kHalfSplitX), rows(half.inputs("x"), 1, 2, 7));
+  EXPECT_EQ(list(g::kHalfSplitY), rows(half.outputs("y"), 1, 2, 7));
+  for (const auto& c : {interleaved, half}) {
+    const auto positions = c.inputs("positions").data;
+    EXPECT_EQ(list(g::kInterleavedPositions),
+              std::vector<double>(positions.begin() + 7, positions.end()));
+  }
+  EXPECT_EQ(list(g::kAlibi), golden::load("alibi_bias_3").outputs("bias").data);
+  const auto attention = [&](const std::string& name, const auto& q, const auto& k, const auto& v,
+                             const auto& out) {
+    const golden::Case c = golden::load("attention_" + name + "_0");
+    EXPECT_EQ(list(q), rows(c.inputs("q"), 0, 0, 5));
+    EXPECT_EQ(list(k), rows(c.inputs("k"), 0, 0, 5));
+    EXPECT_EQ(list(v), rows(c.inputs("v"), 0, 0, 5));
+    EXPECT_EQ(list(out), rows(c.outputs("out"), 0, 0, 5));
+  };
+  attention("none", g::kPlainQ, g::kPlainK, g::kPlainV, g::kPlainOut);
+  attention("rope", g::kRopeQ, g::kRopeK, g::kRopeV, g::kRopeOut);
+  attention("alibi", g::kAlibiQ, g::kAlibiK, g::kAlibiV, g::kAlibiOut);
+}
