@@ -99,6 +99,7 @@ TEST(View, EmptyOnesNeedNoData) {
   EXPECT_TRUE(grape::bhqk(null, 2, 3, 0, 7).empty());
   EXPECT_TRUE(TensorView<float>(null, {kMost, kMost, 0, kMost}, {1, 1, 1, 1}).empty());
   EXPECT_EQ(grape::blhd(null, kMost, 0, kMost, kMost).size(), 0);
+  EXPECT_EQ(TensorView<float>(null, {kMost, kMost, 0, kMost}, {1, 1, 1, 1}).size(), 0);
 }
 
 TEST(View, RejectsNegativeExtentsAndStrides) {

@@ -35,7 +35,8 @@ class StridedView {
   T* data() const { return data_; }
   Index extent(std::size_t axis) const { return extents_[axis]; }
   Index stride(std::size_t axis) const { return strides_[axis]; }
-  Index size() const { return extents_[0] * extents_[1] * extents_[2] * extents_[3]; }
+  /// The number of elements. (Of an empty view the other extents may be anything.)
+  Index size() const { return empty() ? 0 : extents_[0] * extents_[1] * extents_[2] * extents_[3]; }
   bool empty() const {
     return extents_[0] == 0 || extents_[1] == 0 || extents_[2] == 0 || extents_[3] == 0;
   }

@@ -157,8 +157,9 @@ class RotationAction {
     frequencies_.assign(spectrum.frequencies().begin(), spectrum.frequencies().end());
     start_ = source.has_start() ? source.start() : 0;
     positions_.resize(kept);
-    if (!source.has_start()) source.write(positions_.data());
     table_.resize(static_cast<std::size_t>(entries));
+    if (tokens == 0) return;  // there may be any number of batch entries without tokens
+    if (!source.has_start()) source.write(positions_.data());
     const bool exact = profile_of(planes) == AngleProfile::exact;
     if (exact && source.is_integer() && axis_of_plane_.empty()) {
       fill_plain(planes.turns(), source);
