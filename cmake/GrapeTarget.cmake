@@ -24,13 +24,27 @@ function(grape_own_target target)
   endif()
 endfunction()
 
-# grape_add_programs(PREFIX prefix LIBRARIES lib...): one executable <prefix><name> for each folder
-# <name>/ that holds .cpp files and each single <name>.cpp in the current directory, and a CTest entry
-# <prefix><name>.smoke (label smoke) that runs it with GRAPE_SMOKE=1 in the environment, which asks
-# for a run of seconds. It may write its files into the folder in which it is run.
-function(grape_add_programs)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "PREFIX" "LIBRARIES")
+# grape_add_program(target LIBRARIES lib... SOURCES file...): the executable alone.
+function(grape_add_program target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBRARIES;SOURCES")
   check_cxx_compiler_flag(-march=native GRAPE_HAS_MARCH_NATIVE)
+  add_executable(${target} ${arg_SOURCES})
+  grape_own_target(${target})
+  target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_link_libraries(${target} PRIVATE grape::grape ${arg_LIBRARIES})
+  target_compile_definitions(${target} PRIVATE GRAPE_EIGEN_DIR="${GRAPE_EIGEN_DIR}")
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O3>)
+  if(GRAPE_NATIVE AND GRAPE_HAS_MARCH_NATIVE)
+    target_compile_options(${target} PRIVATE -march=native)
+  endif()
+endfunction()
+
+# grape_add_programs(PREFIX prefix LIBRARIES lib... EXCEPT name...): one executable <prefix><name> for
+# each folder <name>/ that holds .cpp files and each single <name>.cpp in the current directory, and a
+# CTest entry <prefix><name>.smoke (label smoke) that runs it with GRAPE_SMOKE=1 in the environment,
+# which asks for a run of seconds. It may write its files into the folder in which it is run.
+function(grape_add_programs)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "PREFIX" "LIBRARIES;EXCEPT")
   file(GLOB entries CONFIGURE_DEPENDS LIST_DIRECTORIES ON *)
   foreach(entry IN LISTS entries)
     cmake_path(GET entry STEM name)
@@ -40,19 +54,11 @@ function(grape_add_programs)
     elseif(NOT entry MATCHES "\\.cpp$")
       continue()
     endif()
-    if(NOT sources)
+    if(NOT sources OR name IN_LIST arg_EXCEPT)
       continue()
     endif()
     set(target "${arg_PREFIX}${name}")
-    add_executable(${target} ${sources})
-    grape_own_target(${target})
-    target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
-    target_link_libraries(${target} PRIVATE grape::grape ${arg_LIBRARIES})
-    target_compile_definitions(${target} PRIVATE GRAPE_EIGEN_DIR="${GRAPE_EIGEN_DIR}")
-    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O3>)
-    if(GRAPE_NATIVE AND GRAPE_HAS_MARCH_NATIVE)
-      target_compile_options(${target} PRIVATE -march=native)
-    endif()
+    grape_add_program(${target} SOURCES ${sources} LIBRARIES ${arg_LIBRARIES})
 
     set(run_dir "${CMAKE_CURRENT_BINARY_DIR}/smoke/${target}")
     file(MAKE_DIRECTORY "${run_dir}")
