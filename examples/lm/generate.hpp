@@ -10,7 +10,18 @@
 
 namespace lm {
 
-/// `count` bytes that continue the prompt. Temperatures below 1 prefer likely bytes.
+/// A byte drawn by its logits. Temperatures below 1 prefer likely bytes.
+template <class Logits>
+Byte pick(const Logits& logits, double temperature, NormalSource& random) {
+  Vector<double> weights = logits.transpose().template cast<double>() / temperature;
+  weights = (weights.array() - weights.maxCoeff()).exp();
+  double left = random.uniform() * weights.sum();
+  Index byte = 0;
+  while (byte + 1 < kBytes && left >= weights(byte)) left -= weights(byte++);
+  return static_cast<Byte>(byte);
+}
+
+/// `count` bytes that continue the prompt.
 template <class Scalar>
 std::string generate(Model<Scalar>& model, const Vector<Scalar>& parameters,
                      std::span<const Byte> prompt, Index count, std::uint64_t seed,
@@ -23,12 +34,7 @@ std::string generate(Model<Scalar>& model, const Vector<Scalar>& parameters,
   while (static_cast<Index>(text.size()) < count) {
     const auto& logits = model.decode(parameters, next, position);
     position += static_cast<Index>(next.size());
-    Vector<double> weights = logits.bottomRows(1).transpose().template cast<double>() / temperature;
-    weights = (weights.array() - weights.maxCoeff()).exp();
-    double left = random.uniform() * weights.sum();
-    Index pick = 0;
-    while (pick + 1 < kBytes && left >= weights(pick)) left -= weights(pick++);
-    byte = static_cast<Byte>(pick);
+    byte = pick(logits.bottomRows(1), temperature, random);
     text.push_back(static_cast<char>(byte));
     next = std::span(&byte, 1);
   }
