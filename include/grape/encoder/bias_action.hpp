@@ -269,6 +269,15 @@ class BiasAction {
 
 namespace detail {
 
+/// Makes the action's source one of Source::assign(args..), in place where no copy shares it.
+template <class Source, class A, class... Args>
+void assign_source(BiasAction<A>& action, const Args&... args) {
+  if (auto* source = action.template unshared<Source>()) return source->assign(args...);
+  Source source;
+  source.assign(args...);
+  action = BiasAction<A>(std::move(source));
+}
+
 /// What append() goes on with: null where the action has no source yet. Throws ArgumentError where
 /// it has another.
 template <class Source, class A>

@@ -275,13 +275,7 @@ template <Element S, Element T, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, CumulativePath,
              const TensorView<T>& log_forget, const QueryRange& range, Future future,
              BiasAction<A>& action) {
-  if (auto* source = action.template unshared<CumulativeBias<A>>()) {
-    source->assign(generator.slopes(), log_forget, range, future);
-    return;
-  }
-  CumulativeBias<A> source;
-  source.assign(generator.slopes(), log_forget, range, future);
-  action = BiasAction<A>(std::move(source));
+  detail::assign_source<CumulativeBias<A>>(action, generator.slopes(), log_forget, range, future);
 }
 
 template <Element S, Element T, Accumulator A>

@@ -122,9 +122,7 @@ std::vector<double> gated_factors(const UnipotentGenerator<S>& generator,
 
 template <class A>
 void assign_gated(const typename GatedBias<A>::Inputs& inputs, BiasAction<A>& action) {
-  GatedBias<A> source;
-  source.assign(inputs);
-  action = BiasAction<A>(std::move(source));
+  assign_source<GatedBias<A>>(action, inputs);
 }
 
 template <class A>

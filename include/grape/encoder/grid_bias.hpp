@@ -210,13 +210,7 @@ class GridBias {
 template <Element S, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, const GridPath& path, const Positions& queries,
              const Positions& keys, BiasAction<A>& action) {
-  if (auto* source = action.template unshared<GridBias<A>>()) {
-    source->assign(generator.slopes(), path, queries, keys);
-    return;
-  }
-  GridBias<A> source;
-  source.assign(generator.slopes(), path, queries, keys);
-  action = BiasAction<A>(std::move(source));
+  detail::assign_source<GridBias<A>>(action, generator.slopes(), path, queries, keys);
 }
 
 /// Appends tokens at the positions to those of `action`, an empty one or one of this encoder; they

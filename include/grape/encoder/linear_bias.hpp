@@ -212,13 +212,7 @@ class LinearBias : public LiftSource {
 template <Element S, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, LinearPath, const Positions& queries,
              const Positions& keys, Future future, BiasAction<A>& action) {
-  if (auto* source = action.template unshared<LinearBias<A>>()) {
-    source->assign(generator.slopes(), queries, keys, future);
-    return;
-  }
-  LinearBias<A> source;
-  source.assign(generator.slopes(), queries, keys, future);
-  action = BiasAction<A>(std::move(source));
+  detail::assign_source<LinearBias<A>>(action, generator.slopes(), queries, keys, future);
 }
 
 template <Element S, Accumulator A>

@@ -12,8 +12,8 @@
 #include "grape/core/error.hpp"
 #include "grape/core/view.hpp"
 #include "grape/encoder/bias_action.hpp"
-#include "grape/encoder/detail/edge_panel.hpp"
 #include "grape/encoder/detail/edge_probes.hpp"
+#include "grape/encoder/detail/edge_rows.hpp"
 #include "grape/generator/unipotent.hpp"
 #include "grape/path/cumulative.hpp"
 #include "grape/path/path_integral.hpp"
@@ -96,23 +96,24 @@ class PathIntegralBias {
 
   void tile(const ScoreTile& where, A* out, Index row_stride) const {
     constexpr Index R = detail::kEdgeRows;
+    const auto edges = rows(where);
     ScoreTile rest = where;  // the keys behind the tile, whose edges every entry holds
     rest.key = where.key + where.keys;
     rest.keys = keys() - rest.key;
     for (Index r = 0; r < where.queries; ++r) std::fill_n(out + r * row_stride, where.keys, A(0));
     for (Index r = 0; r < where.queries; r += R) {
       double carry[R] = {};
-      ScoreTile rows = where;
-      rest.query = rows.query = where.query + r;
-      rest.queries = rows.queries = (std::min)(R, where.queries - r);
-      add<false>(rest, nullptr, 0, carry);
-      add<true>(rows, out + r * row_stride, row_stride, carry);
+      ScoreTile piece = where;
+      rest.query = piece.query = where.query + r;
+      rest.queries = piece.queries = (std::min)(R, where.queries - r);
+      edges.template add<false>(rest, nullptr, 0, carry);
+      edges.template add<true>(piece, out + r * row_stride, row_stride, carry);
     }
   }
 
   /// carry[r] holds the sum of the edges (t, l) of row r's token t for l behind the tile.
   void add_tile(const ScoreTile& where, A* scores, Index row_stride, double* carry) const {
-    add<true>(where, scores, row_stride, carry);
+    rows(where).template add<true>(where, scores, row_stride, carry);
   }
 
   /// No entry exceeds the sum of as many edges as it has at least, each at the largest product that
@@ -152,14 +153,11 @@ class PathIntegralBias {
   /// x = <q_t, k_l>; those of the probes in `path`, where features are asked for.
   void tile_vjp(const ScoreTile& where, const A* d_tile, Index row_stride, const double* before,
                 const BiasGradients& gradients) const {
-    constexpr Index R = detail::kEdgeRows;
-    Index r = 0;
-    for (; r + R <= where.queries; r += R) {
-      rows_vjp<R>(where, r, d_tile + r * row_stride, row_stride, before + r, gradients);
-    }
-    for (; r < where.queries; ++r) {
-      rows_vjp<1>(where, r, d_tile + r * row_stride, row_stride, before + r, gradients);
-    }
+    const double d_slope =
+        rows(where).vjp(where, d_tile, row_stride, before,
+                        gradients.features.empty() ? std::span<double>{} : gradients.path);
+    if (gradients.slopes.empty()) return;
+    gradients.slopes[static_cast<std::size_t>(where.head)] += d_slope;
   }
 
   void finish_vjp(Index batch, Index head, const BiasGradients& gradients) const {
@@ -171,8 +169,6 @@ class PathIntegralBias {
   }
 
  private:
-  static constexpr Index kPanel = detail::kEdgePanel;
-
   static detail::ProbeRule rule_of(const PathIntegralPath<Link>& path) {
     constexpr double kEpsilon = std::numeric_limits<A>::epsilon();
     return {path.convention, path.pairing, path.epsilon.value_or(kEpsilon)};
@@ -193,92 +189,9 @@ class PathIntegralBias {
     return where.batch * probes_.heads() + (probes_.heads() == 1 ? 0 : where.head);
   }
 
-  /// Adds the tile's bias where `write`, and its edges to carry.
-  template <bool write>
-  void add(const ScoreTile& where, A* scores, Index row_stride, double* carry) const {
-    constexpr Index R = detail::kEdgeRows;
-    Index r = 0;
-    for (; r + R <= where.queries; r += R) {
-      add_rows<R, write>(where, r, scores + r * row_stride, row_stride, carry + r);
-    }
-    for (; r < where.queries; ++r) {
-      add_rows<1, write>(where, r, scores + r * row_stride, row_stride, carry + r);
-    }
-  }
-
-  template <Index R, bool write>
-  void add_rows(const ScoreTile& where, Index first_row, A* scores, Index row_stride,
-                double* carry) const {
-    const Index row = row_of(where), first = where.query + first_row;
-    const Index token = range_.start + first;  // of the first of the rows
-    const auto slope = static_cast<A>(slopes_[static_cast<std::size_t>(where.head)]);
-    if (write && future_ == Future::mask) {
-      for (Index r = 0; r < R; ++r) {
-        A* out = scores + r * row_stride;
-        const Index from = std::clamp<Index>(token + r + 1 - where.key, 0, where.keys);
-        for (Index c = from; c < where.keys; ++c) out[c] -= std::numeric_limits<A>::infinity();
-      }
-    }
-    const Index end = (std::min)(where.key + where.keys, token + R);
-    for (Index at = (end - 1) / kPanel * kPanel; at + kPanel > where.key && end > where.key;
-         at -= kPanel) {
-      alignas(64) A edges[R * kPanel];
-      detail::edge_products<R>(probes_.query(row, first), probes_.width(),
-                               probes_.panel(row, at / kPanel), probes_.width(), edges);
-      detail::edge_link(link_, slope, edges, R * kPanel);
-      const Index begin = (std::max)(at, where.key), stop = (std::min)(at + kPanel, end);
-      const bool whole = begin == at && stop == at + kPanel && token >= stop - 1;
-      for (Index r = 0; r < R; ++r) {
-        const A* x = edges + r * kPanel;
-        A* out = scores + r * row_stride;
-        if (write && whole) {
-          detail::add_edge_suffix(x, out + (at - where.key), carry[r]);
-          continue;
-        }
-        double sum = carry[r];
-        for (Index l = (std::min)(stop, token + r + 1); l-- > begin;) {
-          if constexpr (write) out[l - where.key] += static_cast<A>(sum);
-          sum += static_cast<double>(x[l - at]);
-        }
-        carry[r] = sum;
-      }
-    }
-  }
-
-  template <Index R>
-  void rows_vjp(const ScoreTile& where, Index first_row, const A* d_tile, Index row_stride,
-                const double* before, const BiasGradients& gradients) const {
-    const Index row = row_of(where), first = where.query + first_row, width = probes_.width();
-    const Index token = range_.start + first;
+  detail::EdgeRows<A, Link> rows(const ScoreTile& where) const {
     const double slope = slopes_[static_cast<std::size_t>(where.head)];
-    const Index end = (std::min)(where.key + where.keys, token + R);
-    double sum[R], d_slope = 0;
-    std::copy_n(before, R, sum);
-    for (Index at = where.key / kPanel * kPanel; at < end; at += kPanel) {
-      alignas(64) A g[R * kPanel], d_g[R * kPanel];
-      alignas(64) double d_x[R * kPanel] = {};
-      const A* panel = probes_.panel(row, at / kPanel);
-      detail::edge_products<R>(probes_.query(row, first), width, panel, width, g);
-      detail::edge_link_derivative(link_, g, d_g, R * kPanel);
-      for (Index r = 0; r < R; ++r) {
-        const Index stop = (std::min)({at + kPanel, end, token + r + 1});
-        const A* d = d_tile + r * row_stride;
-        for (Index c = (std::max)(at, where.key) - at; c < stop - at; ++c) {
-          d_slope += sum[r] * static_cast<double>(g[r * kPanel + c]);
-          d_x[r * kPanel + c] = sum[r] * slope * static_cast<double>(d_g[r * kPanel + c]);
-          sum[r] += static_cast<double>(d[at + c - where.key]);
-        }
-      }
-      if (!gradients.features.empty()) {
-        for (Index r = 0; r < R; ++r) {
-          detail::edge_products_vjp(d_x + r * kPanel, probes_.query(row, first + r), panel, width,
-                                    probes_.d_query(gradients.path, first + r),
-                                    probes_.d_panel(gradients.path, at / kPanel));
-        }
-      }
-    }
-    if (!gradients.slopes.empty())
-      gradients.slopes[static_cast<std::size_t>(where.head)] += d_slope;
+    return {probes_, link_, slope, row_of(where), range_.start, future_ == Future::mask};
   }
 
   std::vector<double> slopes_;
@@ -295,13 +208,8 @@ template <Element S, class Link, Element T, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, const PathIntegralPath<Link>& path,
              const TensorView<T>& features, const QueryRange& range, Future future,
              BiasAction<A>& action) {
-  if (auto* source = action.template unshared<PathIntegralBias<A, Link>>()) {
-    source->assign(generator.slopes(), path, features, range, future);
-    return;
-  }
-  PathIntegralBias<A, Link> source;
-  source.assign(generator.slopes(), path, features, range, future);
-  action = BiasAction<A>(std::move(source));
+  detail::assign_source<PathIntegralBias<A, Link>>(action, generator.slopes(), path, features,
+                                                   range, future);
 }
 
 template <Element S, class Link, Element T, Accumulator A>

@@ -8,6 +8,7 @@
 
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
+#include "grape/core/view.hpp"
 
 namespace grape::inline v0 {
 
@@ -99,6 +100,16 @@ Arranged arrange(std::string_view argument, int rank, const Axes& axes, const Ex
     }
   }
   return out;
+}
+
+/// The view whose indices the axes name.
+template <class T>
+TensorView<T> view_by(const TensorAxes& /*axes*/, T* data, const Arranged& shape) {
+  return TensorView<T>(data, shape.extents, shape.strides);
+}
+template <class T>
+ScoreView<T> view_by(const ScoreAxes& /*axes*/, T* data, const Arranged& shape) {
+  return ScoreView<T>(data, shape.extents, shape.strides);
 }
 
 }  // namespace detail

@@ -58,6 +58,13 @@ Arranged arrange_eigen(X& x, const Axes& axes) {
   });
 }
 
+template <EigenTensor X, class Axes>
+auto eigen_view(X& tensor, const Axes& axes) {
+  using T = std::remove_pointer_t<decltype(tensor.data())>;
+  static_assert(Element<T>, "grape: the tensor must hold float, double, half or bfloat16");
+  return view_by(axes, tensor.data(), arrange_eigen(tensor, axes));
+}
+
 }  // namespace detail
 
 /// The elements of an Eigen tensor as a view: tensor_view(t), tensor_view(t, TensorAxes::bhld()).
@@ -67,19 +74,13 @@ Arranged arrange_eigen(X& x, const Axes& axes) {
 /// that do not fit its rank.
 template <EigenTensor X>
 auto tensor_view(X& tensor, const TensorAxes& axes = {}) {
-  using T = std::remove_pointer_t<decltype(tensor.data())>;
-  static_assert(Element<T>, "grape: the tensor must hold float, double, half or bfloat16");
-  const detail::Arranged shape = detail::arrange_eigen(tensor, axes);
-  return TensorView<T>(tensor.data(), shape.extents, shape.strides);
+  return detail::eigen_view(tensor, axes);
 }
 
 /// The same as a view of scores [batch, heads, queries, keys].
 template <EigenTensor X>
 auto score_view(X& tensor, const ScoreAxes& axes = {}) {
-  using T = std::remove_pointer_t<decltype(tensor.data())>;
-  static_assert(Element<T>, "grape: the tensor must hold float, double, half or bfloat16");
-  const detail::Arranged shape = detail::arrange_eigen(tensor, axes);
-  return ScoreView<T>(tensor.data(), shape.extents, shape.strides);
+  return detail::eigen_view(tensor, axes);
 }
 
 /// A column-major matrix [heads * dim, seq] (one column a token) as a view with batch 1. Throws

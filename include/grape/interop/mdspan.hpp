@@ -42,6 +42,13 @@ Arranged arrange_mdspan(const M& m, const Axes& axes) {
       [&](int r) { return m.stride(static_cast<Rank>(r)); });
 }
 
+template <Mdspan M, class Axes>
+auto mdspan_view(const M& m, const Axes& axes) {
+  using T = std::remove_pointer_t<std::remove_cvref_t<decltype(m.data_handle())>>;
+  static_assert(Element<T>, "grape: the mdspan must hold float, double, half or bfloat16");
+  return view_by(axes, m.data_handle(), arrange_mdspan(m, axes));
+}
+
 }  // namespace detail
 
 /// The elements of an mdspan as a view: tensor_view(m), tensor_view(m, TensorAxes::bhld()). The
@@ -49,19 +56,13 @@ Arranged arrange_mdspan(const M& m, const Axes& axes) {
 /// layout that is not strided, and where TensorView does.
 template <Mdspan M>
 auto tensor_view(const M& m, const TensorAxes& axes = {}) {
-  using T = std::remove_pointer_t<std::remove_cvref_t<decltype(m.data_handle())>>;
-  static_assert(Element<T>, "grape: the mdspan must hold float, double, half or bfloat16");
-  const detail::Arranged shape = detail::arrange_mdspan(m, axes);
-  return TensorView<T>(m.data_handle(), shape.extents, shape.strides);
+  return detail::mdspan_view(m, axes);
 }
 
 /// The same as a view of scores [batch, heads, queries, keys].
 template <Mdspan M>
 auto score_view(const M& m, const ScoreAxes& axes = {}) {
-  using T = std::remove_pointer_t<std::remove_cvref_t<decltype(m.data_handle())>>;
-  static_assert(Element<T>, "grape: the mdspan must hold float, double, half or bfloat16");
-  const detail::Arranged shape = detail::arrange_mdspan(m, axes);
-  return ScoreView<T>(m.data_handle(), shape.extents, shape.strides);
+  return detail::mdspan_view(m, axes);
 }
 
 }  // namespace grape::inline v0

@@ -35,24 +35,38 @@ void linear_row(A slope, std::int64_t distance, Index count, A* GRAPE_RESTRICT o
   }
 }
 
-/// slope * (distance + c), or slope * -|distance + c|, for exact distances.
+/// distance + c, or -|distance + c|, where that is exact in A; and W columns of it.
 template <class A, bool symmetric>
-struct LinearValue {
-  A slope;
-  std::int32_t distance;
+struct Distance {
+  std::int32_t first;
 
   A operator()(Index c) const {
-    const std::int32_t n = distance + static_cast<std::int32_t>(c);
-    return slope * static_cast<A>(symmetric && n > 0 ? -n : n);
+    const std::int32_t n = first + static_cast<std::int32_t>(c);
+    return static_cast<A>(symmetric && n > 0 ? -n : n);
   }
 #if GRAPE_VECTORS
   template <int W>
   Vector<A, W> at(Index c) const {
     Vector<A, W> n{};
     for (int i = 0; i < W; ++i) n[i] = static_cast<A>(i);
-    n += static_cast<A>(distance + static_cast<std::int32_t>(c));
+    n += static_cast<A>(first + static_cast<std::int32_t>(c));
     if constexpr (symmetric) n = n > 0 ? -n : n;
-    return slope * n;
+    return n;
+  }
+#endif
+};
+
+/// slope times a distance.
+template <class A, bool symmetric>
+struct LinearValue {
+  A slope;
+  Distance<A, symmetric> distance;
+
+  A operator()(Index c) const { return slope * distance(c); }
+#if GRAPE_VECTORS
+  template <int W>
+  Vector<A, W> at(Index c) const {
+    return slope * distance.template at<W>(c);
   }
 #endif
 };
@@ -71,9 +85,9 @@ void add_linear_row(A slope, std::int64_t distance, Index seen, Index count, boo
   }
   const auto base = static_cast<std::int32_t>(distance);
   if (symmetric) {
-    add_row<kRowWidth<A>>(count, count, after, LinearValue<A, true>{slope, base}, scores);
+    add_row<kRowWidth<A>>(count, count, after, LinearValue<A, true>{slope, {base}}, scores);
   } else {
-    add_row<kRowWidth<A>>(seen, count, after, LinearValue<A, false>{slope, base}, scores);
+    add_row<kRowWidth<A>>(seen, count, after, LinearValue<A, false>{slope, {base}}, scores);
   }
 }
 

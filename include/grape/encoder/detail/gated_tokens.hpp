@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "grape/core/error.hpp"
+#include "grape/encoder/bias_action.hpp"
+#include "grape/encoder/detail/gate_rows.hpp"
+#include "grape/encoder/detail/position_list.hpp"
+#include "grape/encoder/heads.hpp"
+
+namespace grape::inline v0 {
+namespace detail {
+
+/// What a gated bias knows of its tokens: where queries and keys stand, their gates, and one factor
+/// a parameter head; and how they grow at the end.
+template <Accumulator A>
+class GatedTokens {
+ public:
+  /// P factors, P a divisor of the gates' heads. Throws ArgumentError, and changes nothing, for
+  /// gates and positions that do not fit.
+  void assign(std::span<const double> factors, const GateValues<A>& gates, const Positions& queries,
+              const Positions& keys) {
+    PositionList::check("query_positions", queries);
+    PositionList::check("key_positions", keys);
+    PositionList::check_batches(queries, keys);
+    check_gates("query gates", gates.query, queries);
+    check_gates("key gates", gates.key, keys);
+    const Index batch = common_batch(gates), heads = common_heads(gates);
+    const Index positions_batch = (std::max)(queries.batch(), keys.batch());
+    if (positions_batch != 1 && positions_batch != batch) {
+      fail("positions", text("batch ", positions_batch),
+           text("the gates' batch ", batch, ", or 1"));
+    }
+    check_heads("gates", heads, static_cast<Index>(factors.size()));
+    GatedTokens made;
+    made.factors_.assign(factors.begin(), factors.end());
+    made.queries_.assign(queries);
+    made.keys_.assign(keys);
+    made.query_gates_.append(gates.query, queries.seq());
+    made.key_gates_.append(gates.key, keys.seq());
+    made.heads_ = heads;
+    *this = std::move(made);
+  }
+
+  /// Throws ArgumentError unless append() can take these.
+  void check_append(std::span<const double> factors, const GateValues<A>& gates,
+                    const Positions& positions) const {
+    check_same_slopes(factors, factors_);
+    PositionList::check("positions", positions);
+    check_gates("query gates", gates.query, positions);
+    check_gates("key gates", gates.key, positions);
+    check_same_batch("gates", common_batch(gates), gates_batch());
+    if (keys_.seq() > 0) check_same_batch("positions", positions.batch(), keys_.batch());
+    if (common_heads(gates) != heads_ || (gates.key && gates.key->heads() != key_gates_.heads)) {
+      fail("gates", text(common_heads(gates), " heads"),
+           text("the ", heads_, " heads of the action"));
+    }
+  }
+  /// Tokens at further positions: keys that are also the queries from now on.
+  void append(const GateValues<A>& gates, const Positions& positions) {
+    keys_.append(positions);
+    queries_.assign(positions);
+    key_gates_.append(gates.key, positions.seq());
+    query_gates_.truncate(0);
+    query_gates_.append(gates.query, positions.seq());
+  }
+  /// Keeps the first `keys` keys, and no query.
+  void truncate(Index keys) {
+    keys_.truncate(keys);
+    key_gates_.truncate(keys);
+    queries_.truncate(0);
+    query_gates_.truncate(0);
+  }
+
+  Index batch() const { return (std::max)({queries_.batch(), keys_.batch(), gates_batch()}); }
+  /// Heads of the gates: the larger number where query heads share key heads.
+  Index heads() const { return heads_; }
+  Index key_heads() const { return key_gates_.heads; }
+  const PositionList& queries() const { return queries_; }
+  const PositionList& keys() const { return keys_; }
+  bool gates_queries() const { return query_gates_.given; }
+  bool gates_keys() const { return key_gates_.given; }
+  /// The gates of all queries or keys, for one of heads(); or of key_heads().
+  const A* query_gates(Index b, Index head) const { return query_gates_.row(b, head, heads_); }
+  const A* key_gates(Index b, Index head) const { return key_gates_.row(b, head, heads_); }
+  const A* own_key_gates(Index b, Index key_head) const {
+    return key_gates_.row(b, key_head, key_gates_.heads);
+  }
+
+  A factor(Index head) const {
+    const Index set = parameter_set(head, heads_, static_cast<Index>(factors_.size()));
+    return static_cast<A>(factors_[static_cast<std::size_t>(set)]);
+  }
+
+ private:
+  Index gates_batch() const { return (std::max)(query_gates_.batch, key_gates_.batch); }
+
+  std::vector<double> factors_;
+  PositionList queries_, keys_;
+  GateRows<A> query_gates_, key_gates_;
+  Index heads_ = 1;
+};
+
+}  // namespace detail
+}  // namespace grape::inline v0
