@@ -183,38 +183,38 @@ void check_managed(const X& x) {
   }
 }
 
+template <class T, class X, class Axes>
+auto dlpack_view(const X& x, const Axes& axes) {
+  if constexpr (dlpack::PlainTensor<X>) {
+    T* data = check_dlpack<T>(x);  // before the shape is read
+    return view_by(axes, data, arrange_dlpack(x, axes));
+  } else {
+    check_managed<T>(x);
+    return dlpack_view<T>(x.dl_tensor, axes);
+  }
+}
+
 }  // namespace detail
 
-/// A DLPack tensor as a view: dlpack_view<float>(x), dlpack_view<const float>(x,
-/// TensorAxes::bhld()). The tensor keeps its memory: the view must not outlive it. Throws
-/// ArgumentError unless the memory is the processor's, the dtype is T with one lane, the axes fit
-/// ndim, and the shape, strides and byte offset make a TensorView (no negative stride).
-template <Element T, dlpack::PlainTensor X>
-TensorView<T> dlpack_view(const X& tensor, const TensorAxes& axes = {}) {
-  T* data = detail::check_dlpack<T>(tensor);
-  const detail::Arranged shape = detail::arrange_dlpack(tensor, axes);
-  return TensorView<T>(data, shape.extents, shape.strides);
+/// A DLPack tensor, plain or managed, as a view: dlpack_view<float>(x), dlpack_view<const float>(x,
+/// TensorAxes::bhld()). The tensor keeps its memory and a managed one stays the caller's (see
+/// dlpack::own): the view must not outlive it. Throws ArgumentError unless the memory is the
+/// processor's, the dtype is T with one lane, the axes fit ndim, and the shape, strides and byte
+/// offset make a TensorView (no negative stride); also where a managed tensor is read-only and T is
+/// not const, and for a version with another layout.
+template <Element T, class X>
+requires(dlpack::PlainTensor<X> ||
+         dlpack::AnyManagedTensor<X>) TensorView<T> dlpack_view(const X& tensor,
+                                                                const TensorAxes& axes = {}) {
+  return detail::dlpack_view<T>(tensor, axes);
 }
 
-/// The same of a managed tensor, which stays the caller's (see dlpack::own). Throws ArgumentError
-/// also where it is read-only and T is not const, and for a version with another layout.
-template <Element T, dlpack::AnyManagedTensor X>
-TensorView<T> dlpack_view(const X& managed, const TensorAxes& axes = {}) {
-  detail::check_managed<T>(managed);
-  return dlpack_view<T>(managed.dl_tensor, axes);
-}
-
-/// A DLPack tensor as a view of scores [batch, heads, queries, keys].
-template <Element T, dlpack::PlainTensor X>
-ScoreView<T> dlpack_score_view(const X& tensor, const ScoreAxes& axes = {}) {
-  T* data = detail::check_dlpack<T>(tensor);
-  const detail::Arranged shape = detail::arrange_dlpack(tensor, axes);
-  return ScoreView<T>(data, shape.extents, shape.strides);
-}
-template <Element T, dlpack::AnyManagedTensor X>
-ScoreView<T> dlpack_score_view(const X& managed, const ScoreAxes& axes = {}) {
-  detail::check_managed<T>(managed);
-  return dlpack_score_view<T>(managed.dl_tensor, axes);
+/// The same as a view of scores [batch, heads, queries, keys].
+template <Element T, class X>
+requires(dlpack::PlainTensor<X> ||
+         dlpack::AnyManagedTensor<X>) ScoreView<T> dlpack_score_view(const X& tensor,
+                                                                     const ScoreAxes& axes = {}) {
+  return detail::dlpack_view<T>(tensor, axes);
 }
 
 }  // namespace grape::inline v0
