@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <concepts>
+
 #include "grape/core/pairing.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/generator/generator.hpp"
@@ -72,7 +74,9 @@ class DirectSum;
 // group/
 template <class S>
 class BlockRotation;
-class FrameRotation;
+template <std::same_as<double> S>
+class BasicFrameRotation;
+using FrameRotation = BasicFrameRotation<double>;
 template <Accumulator Scalar, int Dim>
 class Rank2Rotation;
 template <Accumulator Scalar, int Dim>

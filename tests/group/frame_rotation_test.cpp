@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <Eigen/Eigenvalues>
+
 #include <unsupported/Eigen/MatrixFunctions>
 
 #include "grape/generator/compact_planes.hpp"

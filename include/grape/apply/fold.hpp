@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "grape/apply/detail/convert.hpp"
+#include "grape/core/detail/late.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/pairing.hpp"
 #include "grape/encoder/heads.hpp"
@@ -44,11 +45,11 @@ void check_projection(const G& planes, const W& w, std::string_view argument) {
 
 /// The basis of R^d of a set whose coordinates the canonical planes turn: the frame's planes where
 /// the pairing expects them, then what stands still.
-template <class G>
-FrameMatrix folding_basis(const G& planes, Index set, Pairing pairing) {
+template <class G, class M = late_t<FrameMatrix, G>>
+M folding_basis(const G& planes, Index set, Pairing pairing) {
   const Index count = planes.spectrum().planes();
-  const FrameMatrix whole = frame::completed(planes.frame(set).leftCols(2 * count));
-  FrameMatrix out = whole;
+  const M whole = frame::completed<M>(planes.frame(set).leftCols(2 * count));
+  M out = whole;
   for (Index m = 0; m < count; ++m) {
     const PlaneCoordinates at = plane_coordinates(pairing, m, count);
     out.col(at.first) = whole.col(2 * m);
@@ -57,20 +58,20 @@ FrameMatrix folding_basis(const G& planes, Index set, Pairing pairing) {
   return out;
 }
 
-template <class W>
-void fold_rows(const std::vector<FrameMatrix>& bases, W& w) {
+template <class M, class W>
+void fold_rows(const std::vector<M>& bases, W& w) {
   using T = std::remove_cvref_t<decltype(w(0, 0))>;
   const Index d = bases.front().rows(), heads = w.rows() / d;
   const auto sets = static_cast<Index>(bases.size());
-  FrameMatrix block(d, w.cols());
+  M block(d, w.cols());
   for (Index h = 0; h < heads; ++h) {
     for (Index i = 0; i < d; ++i) {
       for (Index j = 0; j < w.cols(); ++j) {
         block(i, j) = static_cast<double>(static_cast<accumulation_t<T>>(w(h * d + i, j)));
       }
     }
-    const FrameMatrix& basis = bases[static_cast<std::size_t>(parameter_set(h, heads, sets))];
-    const FrameMatrix turned = basis.transpose() * block;
+    const M& basis = bases[static_cast<std::size_t>(parameter_set(h, heads, sets))];
+    const M turned = basis.transpose() * block;
     for (Index i = 0; i < d; ++i) {
       for (Index j = 0; j < w.cols(); ++j) {
         w(h * d + i, j) = narrow<T>(static_cast<accumulation_t<T>>(turned(i, j)));

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "grape/core/detail/late.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/generator/generator.hpp"
@@ -23,8 +24,9 @@ namespace grape::inline v0 {
 
 /// m planes that may overlap: column i of a and of b [d, m] and theta_i [m] are one of them.
 struct OverlappingPlanes {
-  FrameMatrix a, b;
-  Eigen::VectorXd theta;
+  FrameMatrix a;          ///< [d, m]
+  FrameMatrix b;          ///< [d, m]
+  Eigen::VectorXd theta;  ///< [m], radians a position
 };
 
 /// The non-commuting mixture of appendix D,
@@ -45,6 +47,7 @@ class CompactPlanes {
   using Scalar = Scalar_;
   using Kind = SkewGenerator;
 
+  /// One mixture for all heads.
   explicit CompactPlanes(OverlappingPlanes planes)
       : CompactPlanes(std::vector<OverlappingPlanes>{std::move(planes)}) {}
 
@@ -71,16 +74,25 @@ class CompactPlanes {
   /// Throws ArgumentError for a set or a size that does not fit.
   OverlappingPlanes vjp(std::span<const double> d_planes, Index set = 0) const {
     const auto z = detail::set_gradient(planes_, "d_planes", d_planes, set);
-    const FrameMatrix& f = planes_.frame(set);
-    const OverlappingPlanes& p = parameters(set);
-    OverlappingPlanes out{z * (f.transpose() * p.b), z * (f.transpose() * p.a), {}};
-    out.theta = p.a.cwiseProduct(out.a).colwise().sum().transpose();
-    out.a *= p.theta.asDiagonal();
-    out.b *= (-p.theta).asDiagonal();
+    const Matrix& f = planes_.frame(set);
+    const Matrix &a = parameters(set).a, &b = parameters(set).b;
+    const Vector& theta = parameters(set).theta;
+    const Matrix on_a = z * (f.transpose() * b), on_b = z * (f.transpose() * a);
+    OverlappingPlanes out{on_a, on_b, Vector(a.cols())};
+    for (Index i = 0; i < a.cols(); ++i) {
+      out.theta[i] = a.col(i).dot(on_a.col(i));
+      for (Index k = 0; k < a.rows(); ++k) {
+        out.a(k, i) *= theta[i];
+        out.b(k, i) *= -theta[i];
+      }
+    }
     return out;
   }
 
  private:
+  using Matrix = detail::late_t<FrameMatrix, Scalar>;
+  using Vector = detail::late_t<Eigen::VectorXd, Scalar>;
+
   static void check(const OverlappingPlanes& p, const OverlappingPlanes& first, std::size_t set) {
     const auto name = [&](const char* field) { return detail::text("planes[", set, "].", field); };
     if (p.a.rows() < 2 || p.a.cols() < 1) {
@@ -93,7 +105,7 @@ class CompactPlanes {
             name(field), detail::text("a ", matrix->rows(), " x ", matrix->cols(), " matrix"),
             detail::text("the shape of planes[0].a, ", first.a.rows(), " x ", first.a.cols()));
       }
-      const Eigen::VectorXd entries = matrix->reshaped();
+      const Vector entries = static_cast<const Matrix*>(matrix)->reshaped();
       detail::check_finite(name(field).c_str(), entries);
     }
     if (p.theta.size() != first.a.cols()) {
@@ -122,15 +134,16 @@ class CompactPlanes {
   static void append_compressed(const OverlappingPlanes& p, std::size_t set,
                                 std::vector<FrameMatrix>& frames,
                                 std::vector<double>& frequencies) {
-    const Index d = p.a.rows(), m = p.a.cols(), directions = (std::min)(2 * m, d);
+    const Matrix &a = p.a, &b = p.b;
+    const Index d = a.rows(), m = a.cols(), directions = (std::min)(2 * m, d);
     // Every vector near unit length; what that takes off it goes to its plane's speed.
-    FrameMatrix columns(d, 2 * m);
-    Eigen::VectorXd speed(m);
+    Matrix columns(d, 2 * m);
+    Vector speed(m);
     for (Index i = 0; i < m; ++i) {
-      const int ea = detail::binary_exponent(p.a.col(i)), eb = detail::binary_exponent(p.b.col(i));
+      const int ea = detail::binary_exponent(a.col(i)), eb = detail::binary_exponent(b.col(i));
       for (Index k = 0; k < d; ++k) {
-        columns(k, 2 * i) = std::ldexp(p.a(k, i), -ea);
-        columns(k, 2 * i + 1) = std::ldexp(p.b(k, i), -eb);
+        columns(k, 2 * i) = std::ldexp(a(k, i), -ea);
+        columns(k, 2 * i + 1) = std::ldexp(b(k, i), -eb);
       }
       speed[i] = std::ldexp(p.theta[i], ea + eb);
       if (!(std::fabs(speed[i]) < 0x1p62)) {
@@ -138,19 +151,20 @@ class CompactPlanes {
                      "|theta| |a| |b| below 2^62");
       }
     }
-    const Eigen::HouseholderQR<FrameMatrix> qr(columns);
-    const FrameMatrix q = qr.householderQ() * FrameMatrix::Identity(d, directions);
-    const FrameMatrix r = qr.matrixQR().topRows(directions).template triangularView<Eigen::Upper>();
-    FrameMatrix skew = FrameMatrix::Zero(directions, directions);
+    const Eigen::HouseholderQR<Matrix> qr(columns);
+    const Matrix q = qr.householderQ() * Matrix::Identity(d, directions);
+    const Matrix r = qr.matrixQR().topRows(directions).template triangularView<Eigen::Upper>();
+    Matrix skew = Matrix::Zero(directions, directions);
     double scale = 0;
     for (Index i = 0; i < m; ++i) {
-      const auto a = r.col(2 * i), b = r.col(2 * i + 1);
-      skew.noalias() += speed[i] * (a * b.transpose());
-      skew.noalias() -= speed[i] * (b * a.transpose());
-      scale += std::fabs(speed[i]) * a.norm() * b.norm();
+      const auto r_a = r.col(2 * i), r_b = r.col(2 * i + 1);
+      skew.noalias() += speed[i] * (r_a * r_b.transpose());
+      skew.noalias() -= speed[i] * (r_b * r_a.transpose());
+      scale += std::fabs(speed[i]) * r_a.norm() * r_b.norm();
     }
-    const SkewSchur schur = skew_schur(skew);
-    frames.emplace_back(q * schur.planes);
+    const auto schur = skew_schur<Matrix>(skew);
+    const Matrix& planes = schur.planes;
+    frames.emplace_back(q * planes);
     const double rounding = 4 * std::numeric_limits<double>::epsilon() * scale;
     for (const double theta : schur.frequencies) {
       frequencies.push_back(theta > rounding ? theta : 0.0);

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "grape/core/detail/late.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/generator/generator.hpp"
@@ -39,8 +40,9 @@ constexpr double plain_epsilon() {
 
 /// A matrix whose columns are scaled by powers of two to a largest entry in [1/2, 1), so that their
 /// products neither overflow nor underflow: column k is columns.col(k) 2^exponents[k].
+template <class Wide>
 struct ScaledColumns {
-  Eigen::MatrixXd columns;
+  Wide columns;
   std::vector<int> exponents;
 
   template <class M>
@@ -107,11 +109,10 @@ class Nilpotent {
   /// for U and V that learning has moved. Throws ArgumentError as the constructor does.
   static Nilpotent nearest(const Matrix& u, const Matrix& v) requires Accumulator<S> {
     check_shapes(u, v, "v");
-    const detail::ScaledColumns scaled(v);
-    const Eigen::ColPivHouseholderQR<Eigen::MatrixXd> qr(scaled.columns);
-    const Eigen::MatrixXd q =
-        Eigen::MatrixXd(qr.householderQ()).leftCols(static_cast<Eigen::Index>(qr.rank()));
-    Eigen::MatrixXd wide = u.template cast<double>();
+    const detail::ScaledColumns<Wide> scaled(v);
+    const Eigen::ColPivHouseholderQR<Wide> qr(scaled.columns);
+    const Wide q = Wide(qr.householderQ()).leftCols(static_cast<Eigen::Index>(qr.rank()));
+    Wide wide = u.template cast<double>();
     for (int pass = 0; pass < 2; ++pass) wide -= q * (q.transpose() * wide).eval();
     return Nilpotent(Matrix(wide.template cast<S>()), v);
   }
@@ -169,7 +170,7 @@ class Nilpotent {
   /// A: those of R_U R_V^T, where U = Q_U R_U and V = Q_V R_V; |u| |v| for rank 1. Columns may be
   /// of any lengths.
   std::vector<double> singular_values() const {
-    detail::ScaledColumns u(u_), v(v_);
+    detail::ScaledColumns<Wide> u(u_), v(v_);
     int most = (std::numeric_limits<int>::min)();
     for (std::size_t k = 0; k < u.exponents.size(); ++k) {
       most = (std::max)(most, u.exponents[k] + v.exponents[k]);
@@ -180,17 +181,19 @@ class Nilpotent {
       u.columns.col(k) *= scale;
     }
     if (columns() == 1) return {std::ldexp(u.columns.norm() * v.columns.norm(), most)};
-    const Eigen::MatrixXd core = triangle(u.columns) * triangle(v.columns).transpose();
-    const Eigen::JacobiSVD<Eigen::MatrixXd> svd(core);
+    const Wide core = triangle(u.columns) * triangle(v.columns).transpose();
+    const Eigen::JacobiSVD<Wide> svd(core);
     std::vector<double> out;
     for (const double sigma : svd.singularValues()) out.push_back(std::ldexp(sigma, most));
     return out;
   }
 
  private:
+  using Wide = detail::late_t<Eigen::MatrixXd, S>;
+
   Nilpotent(Matrix u, Matrix v, std::string_view blamed) : u_(std::move(u)), v_(std::move(v)) {
     check_shapes(u_, v_, blamed);
-    const detail::ScaledColumns su(u_), sv(v_);
+    const detail::ScaledColumns<Wide> su(u_), sv(v_);
     const double epsilon = 4 * static_cast<double>(dim()) * detail::plain_epsilon<S>();
     for (Index i = 0; i < columns(); ++i) {
       for (Index j = 0; j < columns(); ++j) {
@@ -238,10 +241,10 @@ class Nilpotent {
   }
 
   /// R of the QR decomposition, [min(n, r), r].
-  static Eigen::MatrixXd triangle(const Eigen::MatrixXd& m) {
-    const Eigen::HouseholderQR<Eigen::MatrixXd> qr(m);
+  static Wide triangle(const Wide& m) {
+    const Eigen::HouseholderQR<Wide> qr(m);
     const Index rows = (std::min)(m.rows(), m.cols());
-    return Eigen::MatrixXd(qr.matrixQR().topRows(rows).template triangularView<Eigen::Upper>());
+    return Wide(qr.matrixQR().topRows(rows).template triangularView<Eigen::Upper>());
   }
 
   Matrix u_, v_;

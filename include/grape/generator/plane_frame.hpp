@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "grape/core/detail/aligned.hpp"
+#include "grape/core/detail/late.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/pairing.hpp"
 #include "grape/core/scalar.hpp"
@@ -57,7 +58,8 @@ class PlaneFrame {
     auto rows = std::make_shared<detail::LineVector<A>>();
     rows->reserve(entries);
     for (Index set = 0; set < sets_; ++set) {
-      for (const double entry : frame(set).reshaped()) rows->push_back(static_cast<A>(entry));
+      const FrameMatrix& f = frame(set);
+      for (Index i = 0; i < f.size(); ++i) rows->push_back(static_cast<A>(f.data()[i]));
     }
     rows_ = std::move(rows);
   }
@@ -88,12 +90,14 @@ class PlaneFrame {
 
   /// The dense generator [d, d] of a set, for inspection.
   FrameMatrix matrix(Index set = 0) const {
-    FrameMatrix turned = FrameMatrix::Zero(dim(), columns());
+    using Matrix = detail::late_t<FrameMatrix, A>;
+    const Matrix& f = frame(set);
+    Matrix turned = Matrix::Zero(dim(), columns());
     for (Index m = 0; m < spectrum_.planes(); ++m) {
-      turned.col(2 * m) = spectrum_(set, m) * frame(set).col(2 * m + 1);
-      turned.col(2 * m + 1) = -spectrum_(set, m) * frame(set).col(2 * m);
+      turned.col(2 * m) = spectrum_(set, m) * f.col(2 * m + 1);
+      turned.col(2 * m + 1) = -spectrum_(set, m) * f.col(2 * m);
     }
-    return turned * frame(set).transpose();
+    return turned * f.transpose();
   }
 
  private:
@@ -117,7 +121,7 @@ class PlaneFrame {
         detail::fail(name, detail::text(f.cols(), " columns"),
                      detail::text("two for each of the ", spectrum_.planes(), " frequencies"));
       }
-      const double error = frame::orthonormality_error(f);
+      const double error = frame::orthonormality_error<detail::late_t<FrameMatrix, A>>(f);
       if (!(error <= tolerance)) {
         detail::fail(name, detail::text("columns with |F^T F - I| = ", error),
                      detail::text("orthonormal columns, to ", tolerance));

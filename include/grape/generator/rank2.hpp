@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "grape/core/detail/late.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/generator/generator.hpp"
@@ -89,6 +90,7 @@ class Rank2Generator {
 
   struct Gauged;
 
+  /// L(a, b).
   Rank2Generator(const Vector& a, const Vector& b) : a_(a), b_(b) {
     if (a.size() < 2) {
       detail::fail("a", detail::text("size ", a.size()), "d >= 2 entries");
@@ -145,7 +147,9 @@ class Rank2Generator {
 
   /// Coordinates in the basis: a = a_u u, b = b_u u + b_v v.
   double a_u() const { return std::ldexp(a_u_, exponent_a_); }
+  /// b_u, b along u.
   double b_u() const { return std::ldexp(b_u_, exponent_b_); }
+  /// b_v >= 0, b along v.
   double b_v() const { return std::ldexp(b_v_, exponent_b_); }
 
   /// L x in O(d). Throws ArgumentError unless x has d entries.
@@ -161,13 +165,14 @@ class Rank2Generator {
   /// tensors. Without a plane (s = 0) the frame still spans a and b. Made anew at each call. Throws
   /// ArgumentError if s is 2^63 or more.
   PlaneFrame<Scalar> plane_frame() const {
-    FrameMatrix f(dim(), 2);
+    using Frame = detail::late_t<FrameMatrix, Scalar>;
+    Frame f(dim(), 2);
     f.col(1) = u_.template cast<double>();
     if (mantissa_ != 0) {
       f.col(0) = v_.template cast<double>();
     } else {
-      if (a_u_ == 0 && b_u_ == 0) f.col(1) = Eigen::VectorXd::Unit(dim(), 0);
-      f.col(0) = frame::completed(FrameMatrix(f.col(1))).col(1);
+      if (a_u_ == 0 && b_u_ == 0) f.col(1) = Wide::Unit(dim(), 0);
+      f.col(0) = frame::completed<Frame>(Frame(f.col(1))).col(1);
     }
     return PlaneFrame<Scalar>({std::move(f)}, Spectrum({s()}), kFrameTolerance);
   }
@@ -254,7 +259,8 @@ struct Rank2Generator<Scalar_, Dim>::Gauged {
 /// What a scalar loss changes by with a and b.
 template <Accumulator Scalar, int Dim = Eigen::Dynamic>
 struct Rank2PlaneGradients {
-  Eigen::Matrix<Scalar, Dim, 1> a, b;
+  Eigen::Matrix<Scalar, Dim, 1> a;  ///< [d]
+  Eigen::Matrix<Scalar, Dim, 1> b;  ///< [d]
 };
 
 /// The gradient for a and b of L(a, b) from d_planes [2, d], what apply_rotation_plane_vjp made of
@@ -268,10 +274,11 @@ Rank2PlaneGradients<Scalar, Dim> rank2_plane_vjp(const Rank2Generator<Scalar, Di
                  detail::text("2 d = ", 2 * generator.dim()));
   }
   const PlaneFrame<Scalar> planes = generator.plane_frame();
-  const FrameMatrix& f = planes.frame(0);
-  const Eigen::Map<const FrameMatrix> z(d_planes.data(), generator.dim(), 2);
-  const FrameMatrix d_a = z * (f.transpose() * generator.b().template cast<double>());
-  const FrameMatrix d_b = z * (f.transpose() * generator.a().template cast<double>());
+  using Frame = detail::late_t<FrameMatrix, Scalar>;
+  const Frame& f = planes.frame(0);
+  const Eigen::Map<const Frame> z(d_planes.data(), generator.dim(), 2);
+  const Frame d_a = z * (f.transpose() * generator.b().template cast<double>());
+  const Frame d_b = z * (f.transpose() * generator.a().template cast<double>());
   return {d_a.col(0).template cast<Scalar>(), (-d_b.col(0)).template cast<Scalar>()};
 }
 

@@ -3,6 +3,7 @@
 
 #include <Eigen/Core>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -23,17 +24,19 @@ namespace grape::inline v0 {
 /// Invariants: G^T G = I and det G = 1 to a few epsilon; in one frame rotations commute, G(phi)
 /// G(psi) = G(phi + psi), and so G(n)^-1 = G(-n) = G(n)^T and the relative law G(n)^T G(l) =
 /// G(l - n) holds (section 1) whether or not the planes that made the generator commute. An
-/// attention factor is no part of it. Copies share the frame.
-class FrameRotation {
+/// attention factor is no part of it. Copies share the frame. S is double, and a template parameter
+/// so that what is not called is not compiled.
+template <std::same_as<double> S>
+class BasicFrameRotation {
  public:
-  using Vector = Eigen::VectorXd;
-  using Matrix = FrameMatrix;
+  using Vector = Eigen::Matrix<S, Eigen::Dynamic, 1>;
+  using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic>;
 
   /// The rotation by angles[m] radians in the plane of columns 2m and 2m + 1. Throws ArgumentError
   /// unless the frame is [d, 2 M], orthonormal to 1e-6, and there are M finite angles.
-  static FrameRotation from_angles(Matrix frame, const Vector& angles) {
+  static BasicFrameRotation from_angles(Matrix frame, const Vector& angles) {
     detail::check_frame_shape("frame", frame);
-    const double error = frame::orthonormality_error(frame);
+    const double error = frame::orthonormality_error<Matrix>(frame);
     if (!(error <= 1e-6)) {
       detail::fail("frame", detail::text("columns with |F^T F - I| = ", error),
                    "orthonormal columns, to 1e-6");
@@ -42,7 +45,7 @@ class FrameRotation {
       detail::fail("angles", detail::text(angles.size(), " entries"),
                    detail::text("one for each two of the ", frame.cols(), " columns"));
     }
-    FrameRotation out(std::make_shared<const Matrix>(std::move(frame)), angles.size());
+    BasicFrameRotation out(std::make_shared<const Matrix>(std::move(frame)), angles.size());
     for (Index m = 0; m < angles.size(); ++m) {
       if (!detail::is_finite(angles[m])) {
         detail::fail(detail::text("angles[", m, "]"), detail::text(angles[m]), "a finite angle");
@@ -56,13 +59,13 @@ class FrameRotation {
   /// exp(n L) at an integer position, its angles exact as math/sincos.hpp has them. Throws
   /// ArgumentError unless `set` is one of the generator's.
   template <FrameGenerator G>
-  static FrameRotation exp(const G& generator, std::int64_t n, Index set = 0) {
+  static BasicFrameRotation exp(const G& generator, std::int64_t n, Index set = 0) {
     return exp_of(generator, set, [n](Turn turn, double) { return phase_at(turn, n); });
   }
 
   /// exp(x L) at a real position. Throws ArgumentError also unless |x| < 2^63.
   template <FrameGenerator G>
-  static FrameRotation exp_real(const G& generator, double x, Index set = 0) {
+  static BasicFrameRotation exp_real(const G& generator, double x, Index set = 0) {
     if (!(std::fabs(x) < 0x1p63)) detail::fail("x", detail::text(x), "|x| < 2^63");
     return exp_of(generator, set,
                   [x](Turn turn, double theta) { return phase_at(turn, theta, x); });
@@ -80,19 +83,19 @@ class FrameRotation {
   /// G^T x = G^-1 x, O(r d).
   Vector inverse_times(const Vector& x) const { return turned(x, -1); }
 
-  FrameRotation inverse() const {
-    FrameRotation out = *this;
+  BasicFrameRotation inverse() const {
+    BasicFrameRotation out = *this;
     out.sin_ = -sin_;
     return out;
   }
 
   /// Composition in one frame: angles add. Throws ArgumentError unless both have the same frame.
-  FrameRotation operator*(const FrameRotation& other) const {
+  BasicFrameRotation operator*(const BasicFrameRotation& other) const {
     const bool same_shape = other.dim() == dim() && other.planes() == planes();
     if (other.frame_ != frame_ && !(same_shape && other.frame() == frame())) {
       detail::fail("other", "a rotation in another frame", "one in the same frame");
     }
-    FrameRotation out = *this;
+    BasicFrameRotation out = *this;
     out.cos_ = cos_.cwiseProduct(other.cos_) - sin_.cwiseProduct(other.sin_);
     out.sin_ = sin_.cwiseProduct(other.cos_) + cos_.cwiseProduct(other.sin_);
     return out;
@@ -106,17 +109,18 @@ class FrameRotation {
   }
 
  private:
-  FrameRotation(std::shared_ptr<const Matrix> frame, Index planes)
+  BasicFrameRotation(std::shared_ptr<const Matrix> frame, Index planes)
       : frame_(std::move(frame)), cos_(planes), sin_(planes) {}
 
   template <class G, class PhaseOf>
-  static FrameRotation exp_of(const G& generator, Index set, PhaseOf phase_of) {
+  static BasicFrameRotation exp_of(const G& generator, Index set, PhaseOf phase_of) {
     const auto& planes = generator.plane_frame();
     if (set < 0 || set >= planes.sets()) {
       detail::fail("set", detail::text(set), detail::text("an index in [0, ", planes.sets(), ")"));
     }
     const Index count = planes.spectrum().planes();
-    FrameRotation out(std::make_shared<const Matrix>(planes.frame(set).leftCols(2 * count)), count);
+    BasicFrameRotation out(std::make_shared<const Matrix>(planes.frame(set).leftCols(2 * count)),
+                           count);
     for (Index m = 0; m < count; ++m) {
       const Turn turn = planes.turns()[static_cast<std::size_t>(set * count + m)];
       const CosSin<double> g = cos_sin(phase_of(turn, planes.spectrum()(set, m)));
@@ -148,5 +152,8 @@ class FrameRotation {
   std::shared_ptr<const Matrix> frame_;
   Vector cos_, sin_;
 };
+
+/// The rotation in the planes of a frame, as everybody names it.
+using FrameRotation = BasicFrameRotation<double>;
 
 }  // namespace grape::inline v0

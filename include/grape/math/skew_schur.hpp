@@ -2,7 +2,7 @@
 #pragma once
 
 #include <Eigen/Core>
-#include <Eigen/Eigenvalues>
+#include <Eigen/Householder>
 #include <Eigen/SVD>
 #include <cmath>
 #include <type_traits>
@@ -58,9 +58,19 @@ SkewSchur skew_schur(const std::type_identity_t<M>& s) {
       scaled(j, i) = -scaled(i, j);
     }
   }
-  const Eigen::HessenbergDecomposition<M> reduced(scaled);
-  const M q = reduced.matrixQ();
-  const Eigen::VectorXd below = reduced.matrixH().diagonal(-1);
+  using Vector = Eigen::Matrix<typename M::Scalar, Eigen::Dynamic, 1>;
+  M q = M::Identity(r, r);
+  Vector below(r - 1), space(r);
+  for (Index k = 0; k + 1 < r; ++k) {
+    const Index rest = r - k - 1;
+    Vector essential(rest - 1);
+    double tau = 0;
+    scaled.col(k).tail(rest).makeHouseholder(essential, tau, below[k]);
+    auto corner = scaled.bottomRightCorner(rest, rest);
+    corner.applyHouseholderOnTheLeft(essential, tau, space.data());
+    corner.applyHouseholderOnTheRight(essential, tau, space.data());
+    q.rightCols(rest).applyHouseholderOnTheRight(essential, tau, space.data());
+  }
 
   const Index odd = r / 2, even = r - odd;
   M map = M::Zero(odd, even);  // even -> odd coordinates

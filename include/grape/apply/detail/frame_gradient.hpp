@@ -6,6 +6,8 @@
 #include <cmath>
 #include <complex>
 #include <cstddef>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "grape/apply/detail/convert.hpp"
@@ -19,16 +21,20 @@ namespace detail {
 
 using RowMatrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
+/// Where a row stands.
+struct RowToken {
+  Index batch, token;
+};
+
 /// Rows of `out` and `d_out` (tokens and heads of one parameter set) as doubles, and their
-/// coordinates in the frame: u = F^T out, v = F^T d_out.
+/// coordinates in the frame: u = F^T out, v = F^T d_out. M is RowMatrix: a parameter, so that
+/// Eigen's products are compiled where a gradient is called, not wherever this header is included.
+template <class M>
 struct ProjectedRows {
-  struct Token {
-    Index batch, token;
-  };
   Index count = 0;
-  std::vector<Token> tokens;  // of each row
-  RowMatrix out, d_out;       // [rows, d]
-  RowMatrix u, v;             // [rows, columns], columns even: an odd frame gets one of zeros
+  std::vector<RowToken> tokens;  // of each row
+  M out, d_out;                  // [rows, d]
+  M u, v;                        // [rows, columns], columns even: an odd frame gets one of zeros
 };
 
 /// The planes of one set at one token: cosines and sines with the attention factor.
@@ -42,18 +48,17 @@ struct PlaneTable {
 };
 
 template <class A>
-PlaneTable<A> plane_table(const RotationAction<A>& action, const ProjectedRows::Token& at,
-                          Index set) {
+PlaneTable<A> plane_table(const RotationAction<A>& action, const RowToken& at, Index set) {
   const Index turning = action.turning_planes();
   const A* row = action.rows(at.batch, at.token) + set * 2 * turning;
   return {row, row + turning, turning};
 }
 
 /// The frame of a set as doubles, [columns, d], columns rounded up to an even number by zeros.
-template <class A>
-RowMatrix wide_frame(const RotationAction<A>& action, Index set) {
+template <class A, class M = RowMatrix>
+M wide_frame(const RotationAction<A>& action, Index set) {
   const Index columns = action.frame_columns(), d = action.frame_dim();
-  RowMatrix out = RowMatrix::Zero(columns + columns % 2, d);
+  M out = M::Zero(columns + columns % 2, d);
   for (Index k = 0; k < columns; ++k) {
     for (Index i = 0; i < d; ++i) {
       out(k, i) = static_cast<double>(action.frame(set)[k * d + i]);
@@ -63,20 +68,20 @@ RowMatrix wide_frame(const RotationAction<A>& action, Index set) {
 }
 
 /// Calls visit(rows) for all rows of tokens [begin, end) of batch * seq and of the set's heads.
-template <class T, class A, class Visit>
-void for_projected_rows(const RotationAction<A>& action, const RowMatrix& frame, Index set,
+template <class T, class A, class M, class Visit>
+void for_projected_rows(const RotationAction<A>& action, const M& frame, Index set,
                         const TensorView<const T>& out, const TensorView<const T>& d_out,
                         Index begin, Index end, Visit visit) {
   constexpr Index kRows = 32;
   const Index heads = out.heads() / action.sets(), d = action.frame_dim();
-  ProjectedRows rows;
+  ProjectedRows<M> rows;
   rows.tokens.resize(static_cast<std::size_t>(kRows));
   rows.out.resize(kRows, d);
   rows.d_out.resize(kRows, d);
   const auto flush = [&] {
     rows.u.noalias() = rows.out.topRows(rows.count) * frame.transpose();
     rows.v.noalias() = rows.d_out.topRows(rows.count) * frame.transpose();
-    visit(static_cast<const ProjectedRows&>(rows));
+    visit(std::as_const(rows));
     rows.count = 0;
   };
   for (Index i = begin; i < end; ++i) {
@@ -95,8 +100,9 @@ void for_projected_rows(const RotationAction<A>& action, const RowMatrix& frame,
 
 /// Sums over rows: `direct` [columns, d] of products with whole rows, `within` [columns, columns]
 /// of products within the frame, which stands for within^T F^T.
+template <class M>
 struct FrameSums {
-  RowMatrix direct, within;
+  M direct, within;
 };
 
 /// d_frame [frequency sets, columns, d] += what add(set, rows, sums) gathers over all rows. Partial
@@ -111,11 +117,12 @@ void accumulate_frame_sums(const RotationAction<A>& action, const TensorView<con
   std::vector<RowMatrix> partial(static_cast<std::size_t>(sets * parts));
   executor.run(sets * parts, [&](Index task) {
     const Index set = task / parts, part = task % parts;
-    const RowMatrix frame = wide_frame(action, set);
-    FrameSums sums{RowMatrix::Zero(frame.rows(), d), RowMatrix::Zero(frame.rows(), frame.rows())};
+    const auto frame = wide_frame(action, set);
+    using M = std::remove_cvref_t<decltype(frame)>;
+    FrameSums<M> sums{M::Zero(frame.rows(), d), M::Zero(frame.rows(), frame.rows())};
     for_projected_rows<T>(action, frame, set, out, d_out, tokens * part / parts,
                           tokens * (part + 1) / parts,
-                          [&](const ProjectedRows& rows) { add(set, rows, sums); });
+                          [&](const auto& rows) { add(set, rows, sums); });
     sums.direct.noalias() += sums.within.transpose() * frame;
     partial[static_cast<std::size_t>(task)] = std::move(sums.direct);
   });
@@ -133,8 +140,8 @@ void accumulate_frame_gradient(const RotationAction<A>& action, const TensorView
                                const TensorView<const T>& d_out, double* d_frame,
                                const E& executor) {
   const double factor = action.attention_factor(), square = factor * factor;
-  const auto add = [&](Index set, const ProjectedRows& rows, FrameSums& sums) {
-    RowMatrix p = RowMatrix::Zero(rows.count, sums.within.rows()), q = p;
+  const auto add = [&]<class M>(Index set, const ProjectedRows<M>& rows, FrameSums<M>& sums) {
+    M p = M::Zero(rows.count, sums.within.rows()), q = p;
     for (Index i = 0; i < rows.count; ++i) {
       const auto table = plane_table(action, rows.tokens[static_cast<std::size_t>(i)], set);
       for (Index m = 0; m < table.turning; ++m) {
@@ -233,12 +240,12 @@ void accumulate_plane_gradient(const RotationAction<A>& action, const TensorView
                                const TensorView<const T>& d_out, double* d_planes,
                                const E& executor) {
   using Complex = std::complex<double>;
-  const auto add = [&](Index set, const ProjectedRows& rows, FrameSums& sums) {
+  const auto add = [&]<class M>(Index set, const ProjectedRows<M>& rows, FrameSums<M>& sums) {
     const Index columns = sums.within.rows(), planes = columns / 2;
-    RowMatrix mean_u(rows.count, columns), mean_v(rows.count, columns);
-    RowMatrix inner(columns, columns);
+    M mean_u(rows.count, columns), mean_v(rows.count, columns);
+    M inner(columns, columns);
     PairMeans means(planes);
-    ProjectedRows::Token last{-1, -1};
+    RowToken last{-1, -1};
     for (Index i = 0; i < rows.count; ++i) {
       const auto at = rows.tokens[static_cast<std::size_t>(i)];
       const double n = action.position(at.batch, at.token, set, 0);
@@ -247,9 +254,7 @@ void accumulate_plane_gradient(const RotationAction<A>& action, const TensorView
                      [&](Index m) { return m < action.planes() ? action.frequency(set, m) : 0.0; });
         last = at;
       }
-      const auto plane = [i](const RowMatrix& x, Index m) {
-        return Complex(x(i, 2 * m), x(i, 2 * m + 1));
-      };
+      const auto plane = [i](const M& x, Index m) { return Complex(x(i, 2 * m), x(i, 2 * m + 1)); };
       for (Index j = 0; j < planes; ++j) {
         const Complex u = plane(rows.u, j) * std::conj(means.single(j));
         const Complex v = plane(rows.v, j) * std::conj(means.single(j));
@@ -279,7 +284,8 @@ void accumulate_plane_gradient(const RotationAction<A>& action, const TensorView
 }
 
 /// <d_out, J out> in plane m of a row: the derivative of the loss with respect to its angle.
-inline double torque(const ProjectedRows& rows, Index i, Index m) {
+template <class M>
+double torque(const ProjectedRows<M>& rows, Index i, Index m) {
   return rows.v(i, 2 * m + 1) * rows.u(i, 2 * m) - rows.v(i, 2 * m) * rows.u(i, 2 * m + 1);
 }
 
@@ -296,7 +302,7 @@ void accumulate_frame_frequency_gradient(const RotationAction<A>& action,
     const Index set = task / parts, part = task % parts;
     double* sum = partial.data() + task * planes;
     for_projected_rows<T>(action, wide_frame(action, set), set, out, d_out, tokens * part / parts,
-                          tokens * (part + 1) / parts, [&](const ProjectedRows& rows) {
+                          tokens * (part + 1) / parts, [&](const auto& rows) {
                             for (Index i = 0; i < rows.count; ++i) {
                               const auto at = rows.tokens[static_cast<std::size_t>(i)];
                               for (Index m = 0; m < planes; ++m) {
@@ -329,8 +335,8 @@ void accumulate_frame_position_gradient(const RotationAction<A>& action,
     const Index first = task / tasks, begin = task % tasks * kTask;
     const Index end = (std::min)(seq, begin + kTask);
     for (Index set = 0; set < action.sets(); ++set) {
-      const RowMatrix frame = wide_frame(action, set);
-      const auto add = [&](const ProjectedRows& rows) {
+      const auto frame = wide_frame(action, set);
+      const auto add = [&](const auto& rows) {
         for (Index i = 0; i < rows.count; ++i) {
           const Index token = rows.tokens[static_cast<std::size_t>(i)].token;
           double* to = d_position + (first * seq + token) * action.channels();
