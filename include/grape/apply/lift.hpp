@@ -296,6 +296,7 @@ requires(!std::is_const_v<T> && std::same_as<std::remove_const_t<Q>, T>) void li
     detail::lift_side(role, TensorView<const T>(q), q_out, options, "q", "q_out", apply, executor);
   }
 }
+/// The same of the keys.
 template <Accumulator A, Element K, Element T, Executor E = Serial>
 requires(!std::is_const_v<T> && std::same_as<std::remove_const_t<K>, T>) void lift_keys(
     const BiasAction<A>& bias, TensorView<K> k, TensorView<T> k_out, LiftOptions options = {},
@@ -320,6 +321,7 @@ requires(!std::is_const_v<T> && std::same_as<std::remove_const_t<U>, T>) void li
   detail::lift_side_vjp(detail::LiftRole<A>{bias, LiftSide::query}, TensorView<const T>(d_q_out),
                         d_q, gradients, options, "d_q", "d_q_out", executor);
 }
+/// The same of the keys.
 template <Accumulator A, Element U, Element T, Executor E = Serial>
 requires(!std::is_const_v<T> && std::same_as<std::remove_const_t<U>, T>) void lift_keys_vjp(
     const BiasAction<A>& bias, TensorView<U> d_k_out, TensorView<T> d_k,

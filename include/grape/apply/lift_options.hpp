@@ -14,6 +14,7 @@ enum class LiftCentre {
            ///< from one action (or from actions with the same keys)
 };
 
+/// How biases are lifted: what the kernel multiplies by, and how numbers are split.
 struct LiftOptions {
   /// What multiplies q . k in the logits, finite and > 0; 1 / sqrt(dim of q) if left out.
   std::optional<double> scale{};
@@ -35,6 +36,7 @@ struct LiftOptions {
   ///
   /// The least of each row is what summing in float costs: further parts gain nothing.
   Index parts = 1;
+  /// Where paths are measured from.
   LiftCentre centre = LiftCentre::origin;
 };
 

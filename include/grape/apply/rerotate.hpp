@@ -24,8 +24,10 @@ namespace grape::inline v0 {
 // one more rotation moves a key, and where it stood need not be known. The attention factor is in
 // the key already and is not applied again.
 
+/// Whether an encoder is Shiftable; what the concept reads.
 template <class E>
 inline constexpr bool is_shiftable = false;
+/// Rotations on a path that says so, whose generator can leave the attention factor out.
 template <class G, class P>
 requires(detail::PlaneGenerator<G>&& P::kShiftable&& requires(const G& generator) {
   requires detail::PlaneGenerator<std::remove_cvref_t<decltype(generator.unscaled())>>;

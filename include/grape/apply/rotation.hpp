@@ -68,6 +68,7 @@ void apply_rotation(const Encoder<G, P>& encoder, const Positions& positions, Te
   apply_rotation(encoder.at(positions), q, k, executor);
 }
 
+/// The same of one tensor.
 template <Generator G, Path P, Element T, Executor E = Serial>
 void apply_rotation(const Encoder<G, P>& encoder, const Positions& positions, TensorView<T> x,
                     const E& executor = {}) {

@@ -86,14 +86,19 @@ void attend(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<T> out
 /// The tensors of a call of attend(), as attend_vjp takes them.
 template <Element T>
 struct AttendTensors {
-  TensorView<const T> q, k, v, out;
+  TensorView<const T> q;    ///< queries
+  TensorView<const T> k;    ///< keys
+  TensorView<const T> v;    ///< values
+  TensorView<const T> out;  ///< what attend() wrote
 };
 
 /// Where attend_vjp writes. The gradients of q, k and v are overwritten; the others are added to,
 /// in double, and an empty span is not wanted.
 template <Element T>
 struct AttendGradients {
-  TensorView<T> q, k, v;
+  TensorView<T> q;  ///< of the queries
+  TensorView<T> k;  ///< of the keys
+  TensorView<T> v;  ///< of the values
   /// Of options.bias, see BiasGradients (without `path`).
   BiasGradients bias{};
   /// Of the frequencies of options.rotation, see apply_rotation_frequency_vjp; from the keys too
@@ -101,12 +106,18 @@ struct AttendGradients {
   std::span<double> frequencies{};
   /// What options.rotation turns by at each token, see apply_rotation_phase_vjp.
   std::span<double> phases{};
-  /// The same of options.key_rotation.
-  std::span<double> key_frequencies{}, key_phases{};
-  /// Of the frame of options.rotation, where it has one, see apply_rotation_frame_vjp, and of its
-  /// generator, see apply_rotation_plane_vjp; then those of options.key_rotation.
-  std::span<double> frame{}, planes{};
-  std::span<double> key_frame{}, key_planes{};
+  /// The frequencies of options.key_rotation.
+  std::span<double> key_frequencies{};
+  /// What options.key_rotation turns by.
+  std::span<double> key_phases{};
+  /// Of the frame of options.rotation, where it has one, see apply_rotation_frame_vjp.
+  std::span<double> frame{};
+  /// Of its generator, see apply_rotation_plane_vjp.
+  std::span<double> planes{};
+  /// Of the frame of options.key_rotation.
+  std::span<double> key_frame{};
+  /// Of its generator.
+  std::span<double> key_planes{};
 };
 
 namespace detail {

@@ -112,6 +112,7 @@ class KeyValueCache {
     check_tokens(b, begin, end);
     at(b).erase(shape_, begin, end);
   }
+  /// The same in every batch entry.
   void erase(Index begin, Index end) {
     for (Index b = 0; b < batch(); ++b) check_tokens(b, begin, end);
     for (Index b = 0; b < batch(); ++b) at(b).erase(shape_, begin, end);
@@ -142,6 +143,7 @@ class KeyValueCache {
       at(b).shift(by, axes);
     }
   }
+  /// The same in every batch entry.
   template <class Enc>
   void shift(const Enc& encoder, const KeyShift& by) {
     for (Index b = 0; b < batch(); ++b) check_tokens(b, by.begin, by.end);
@@ -179,7 +181,9 @@ class KeyValueCache {
   const std::optional<detail::FrequencySet>& frequencies() const { return frequencies_; }
   /// Slots before the first token in its chunk.
   Index front(Index b) const { return entry(b).front(); }
+  /// A bound of the lengths of keys, which a cache does not keep.
   double longest(Index, Index, Index) const { return std::numeric_limits<double>::infinity(); }
+  /// Numbers that load() needs to widen a tile into.
   Index scratch() const { return std::same_as<T, Scalar> ? 0 : shape_.head_size(); }
   /// Keys [key, key + count) of one head, which lie in one chunk.
   detail::KeyTile<Scalar> load(Index b, Index h, Index key, Index /*count*/,

@@ -31,6 +31,7 @@ class TokenShiftState {
   /// Forgets the stream: the next token is a first one.
   void reset() { last_.clear(); }
 
+  /// The last row of a batch entry and head, null before the first token.
   const T* row(Index batch, Index head) const {
     return empty() ? nullptr : last_.data() + (batch * heads_ + head) * dim_;
   }

@@ -20,6 +20,7 @@ struct PlaneCoordinates {
   Index second;
 };
 
+/// Which coordinates plane m of M turns.
 constexpr PlaneCoordinates plane_coordinates(Pairing pairing, Index plane, Index planes) {
   return pairing == Pairing::interleaved ? PlaneCoordinates{2 * plane, 2 * plane + 1}
                                          : PlaneCoordinates{plane, plane + planes};

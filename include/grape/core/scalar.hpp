@@ -21,8 +21,10 @@ using Index = std::ptrdiff_t;
 /// The element types that tensors may have: float, double, Eigen::half and Eigen::bfloat16.
 template <class T>
 inline constexpr bool is_element = false;
+/// One of them.
 template <>
 inline constexpr bool is_element<float> = true;
+/// One of them.
 template <>
 inline constexpr bool is_element<double> = true;
 template <>

@@ -44,6 +44,7 @@ class StridedView {
     return data_[i * strides_[0] + j * strides_[1] + k * strides_[2] + l * strides_[3]];
   }
 
+  /// Stride and extent of each axis.
   std::array<detail::Digit, 4> digits() const {
     std::array<detail::Digit, 4> out{};
     for (std::size_t a = 0; a < 4; ++a) out[a] = {strides_[a], extents_[a]};
@@ -160,6 +161,7 @@ class ScoreView : public StridedView<T> {
       : Base(data, extents, strides, "score view") {}
   /// Dense row-major [batch, heads, queries, keys].
   ScoreView(T* data, const Array& extents) : ScoreView(data, extents, Base::dense(extents)) {}
+  /// A writable view is readable.
   template <class U>
   requires(std::is_const_v<T>&& std::same_as<const U, T> && !std::is_const_v<U>)
       ScoreView(const ScoreView<U>& v)  // NOLINT(google-explicit-constructor)

@@ -28,6 +28,7 @@ class BiasAction {
   /// An action on no queries and no keys; prepare it with Encoder::at.
   BiasAction() = default;
 
+  /// The bias that a source writes; it may be of the user's own.
   template <class Source>
   requires(!std::same_as<Source, BiasAction> &&
            BiasSource<Source, A>) explicit BiasAction(Source source)

@@ -278,18 +278,21 @@ void prepare(const UnipotentGenerator<S>& generator, CumulativePath,
   detail::assign_source<CumulativeBias<A>>(action, generator.slopes(), log_forget, range, future);
 }
 
+/// The same with Future::mask.
 template <Element S, Element T, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, CumulativePath path,
              const TensorView<T>& log_forget, const QueryRange& range, BiasAction<A>& action) {
   prepare(generator, path, log_forget, range, Future::mask, action);
 }
 
+/// The same for all tokens.
 template <Element S, Element T, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, CumulativePath path,
              const TensorView<T>& log_forget, Future future, BiasAction<A>& action) {
   prepare(generator, path, log_forget, QueryRange{0, log_forget.seq()}, future, action);
 }
 
+/// The same for all tokens, with Future::mask.
 template <Element S, Element T, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, CumulativePath path,
              const TensorView<T>& log_forget, BiasAction<A>& action) {

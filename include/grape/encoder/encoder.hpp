@@ -87,6 +87,7 @@ class Encoder {
   requires(std::constructible_from<G, Index, const P&>) Encoder(Int heads, P path)
       : generator_(static_cast<Index>(heads), path), path_(std::move(path)) {}
 
+  /// From a generator and a path.
   Encoder(G generator, P path) : generator_(std::move(generator)), path_(std::move(path)) {}
 
   const G& generator() const { return generator_; }

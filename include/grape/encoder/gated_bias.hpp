@@ -35,12 +35,13 @@ class GatedBias : public LiftSource {
  public:
   static constexpr bool uses_carry = false;
 
+  /// What the bias is prepared from; gates and positions of both sides, and what later keys get.
   struct Inputs {
     std::span<const double> factors;  ///< [P], P divides the heads
-    const GateValues<A>& gates;
-    const Positions& queries;
-    const Positions& keys;
-    Future future = Future::mask;
+    const GateValues<A>& gates;       ///< of both sides
+    const Positions& queries;         ///< of the queries
+    const Positions& keys;            ///< of the keys
+    Future future = Future::mask;     ///< what keys after the query get
   };
 
   /// Throws ArgumentError, and changes nothing, for gates and positions that do not fit.

@@ -192,6 +192,7 @@ void prepare(const UnipotentGenerator<S>& generator, const GatedPath<Gate::both>
   const detail::ComputedGates<A> gates(path, q, k);
   detail::assign_gated<A>({factors, gates.views(), queries, keys, future}, action);
 }
+/// The same with Future::mask.
 template <Element S, Element Q, Element K, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, const GatedPath<Gate::both>& path,
              const TensorView<Q>& q, const TensorView<K>& k, const Positions& queries,
@@ -209,6 +210,7 @@ requires(gate != Gate::both) void prepare(const UnipotentGenerator<S>& generator
   const detail::ComputedGates<A> gates(path, x);
   detail::assign_gated<A>({factors, gates.views(), queries, keys, future}, action);
 }
+/// The same with Future::mask.
 template <Element S, Gate gate, Element T, Accumulator A>
 requires(gate != Gate::both) void prepare(const UnipotentGenerator<S>& generator,
                                           const GatedPath<gate>& path, const TensorView<T>& x,
@@ -227,6 +229,7 @@ void append(const UnipotentGenerator<S>& generator, const GatedPath<Gate::both>&
   const detail::ComputedGates<A> gates(path, q, k);
   detail::append_gated<A>(factors, gates.views(), positions, action);
 }
+/// The same with one gate.
 template <Element S, Gate gate, Element T, Accumulator A>
 requires(gate != Gate::both) void append(const UnipotentGenerator<S>& generator,
                                          const GatedPath<gate>& path, const TensorView<T>& x,

@@ -66,21 +66,25 @@ void prepare_joint(const DirectSum<G, N>& generator, const PairedPath<P, Q>& pat
 
 }  // namespace detail
 
+/// Prepares both parts at the same positions.
 template <class G, class N, class P, class Q, class A>
 void prepare(const DirectSum<G, N>& generator, const PairedPath<P, Q>& path,
              const Positions& positions, JointAction<A>& action) {
   detail::prepare_joint(generator, path, action, positions, positions, positions);
 }
+/// Prepares the rotation from its input, then the bias from one input of its own.
 template <class G, class N, class P, class Q, class In, class B1, class A>
 void prepare(const DirectSum<G, N>& generator, const PairedPath<P, Q>& path, const In& input,
              const B1& b1, JointAction<A>& action) {
   detail::prepare_joint(generator, path, action, input, b1);
 }
+/// The same with two inputs of the bias.
 template <class G, class N, class P, class Q, class In, class B1, class B2, class A>
 void prepare(const DirectSum<G, N>& generator, const PairedPath<P, Q>& path, const In& input,
              const B1& b1, const B2& b2, JointAction<A>& action) {
   detail::prepare_joint(generator, path, action, input, b1, b2);
 }
+/// The same with three inputs of the bias.
 template <class G, class N, class P, class Q, class In, class B1, class B2, class B3, class A>
 void prepare(const DirectSum<G, N>& generator, const PairedPath<P, Q>& path, const In& input,
              const B1& b1, const B2& b2, const B3& b3, JointAction<A>& action) {

@@ -8,6 +8,7 @@
 
 namespace grape::inline v0 {
 
+/// Whose factors are asked for.
 enum class LiftSide { query, key };
 
 /// What a factor of a liftable bias is, which decides how it is stored in narrow types.
@@ -20,7 +21,8 @@ enum class LiftFactor {
 
 /// One product f(i) g(j) of a bias. One of the two factors is a `path`, no `head` is a key's.
 struct LiftTerm {
-  LiftFactor query, key;
+  LiftFactor query;  ///< f, of the query
+  LiftFactor key;    ///< g, of the key
 };
 
 /// All tokens of one side, batch entry and parameter head (of keys: of lift_key_heads()). `centred`

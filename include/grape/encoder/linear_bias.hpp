@@ -215,6 +215,7 @@ void prepare(const UnipotentGenerator<S>& generator, LinearPath, const Positions
   detail::assign_source<LinearBias<A>>(action, generator.slopes(), queries, keys, future);
 }
 
+/// The same with Future::mask.
 template <Element S, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, LinearPath path, const Positions& queries,
              const Positions& keys, BiasAction<A>& action) {

@@ -212,18 +212,21 @@ void prepare(const UnipotentGenerator<S>& generator, const PathIntegralPath<Link
                                                    range, future);
 }
 
+/// The same with Future::mask.
 template <Element S, class Link, Element T, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, const PathIntegralPath<Link>& path,
              const TensorView<T>& features, const QueryRange& range, BiasAction<A>& action) {
   prepare(generator, path, features, range, Future::mask, action);
 }
 
+/// The same for all tokens.
 template <Element S, class Link, Element T, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, const PathIntegralPath<Link>& path,
              const TensorView<T>& features, Future future, BiasAction<A>& action) {
   prepare(generator, path, features, QueryRange{0, features.seq()}, future, action);
 }
 
+/// The same for all tokens, with Future::mask.
 template <Element S, class Link, Element T, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, const PathIntegralPath<Link>& path,
              const TensorView<T>& features, BiasAction<A>& action) {

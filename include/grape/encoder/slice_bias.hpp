@@ -15,7 +15,10 @@ namespace grape::inline v0 {
 
 /// Queries [query, query + queries) against keys [key, key + keys) of a bias.
 struct ScoreRange {
-  Index query = 0, queries = 0, key = 0, keys = 0;
+  Index query = 0;    ///< the first query
+  Index queries = 0;  ///< how many of them
+  Index key = 0;      ///< the first key
+  Index keys = 0;     ///< how many of them
 };
 
 /// A part of a bias that was prepared for more queries and keys: what one shard of the queries and

@@ -44,6 +44,7 @@ class SumBias {
   Index heads() const { return heads_; }
   Index queries() const { return parts_[0].queries(); }
   Index keys() const { return parts_[0].keys(); }
+  /// What is added up.
   std::span<const BiasAction<A>> parts() const { return parts_; }
 
   void tile(const ScoreTile& where, A* out, Index row_stride) const {
@@ -128,6 +129,7 @@ template <Accumulator A>
 BiasAction<A> sum(std::span<const BiasAction<A>> parts) {
   return BiasAction<A>(SumBias<A>({parts.begin(), parts.end()}));
 }
+/// The same of a list of arguments.
 template <Accumulator A, std::same_as<BiasAction<A>>... Rest>
 BiasAction<A> sum(const BiasAction<A>& first, const Rest&... rest) {
   return BiasAction<A>(SumBias<A>({first, rest...}));

@@ -44,6 +44,7 @@ class CanonicalPlanes {
     }
     detail::check_profile(profile, spectrum_);
   }
+  /// The first coordinates of a head, with angles rounded as the profile says.
   CanonicalPlanes(Spectrum spectrum, AngleProfile profile)
       : CanonicalPlanes(std::move(spectrum), RotarySlice{}, profile) {}
 

@@ -30,6 +30,7 @@ class DirectSum {
   using Scalar = typename Skew::Scalar;
   using Kind = JointGenerator;
 
+  /// The sum of a skew and a nilpotent generator.
   DirectSum(Skew rotation, Nil bias) : rotation_(std::move(rotation)), bias_(std::move(bias)) {}
 
   const Skew& rotation() const { return rotation_; }

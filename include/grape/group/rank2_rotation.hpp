@@ -187,7 +187,9 @@ class Rank2Rotation {
 /// What a scalar loss changes by with x, a, b and t.
 template <Accumulator Scalar, int Dim = Eigen::Dynamic>
 struct Rank2Gradients {
-  Eigen::Matrix<Scalar, Dim, 1> x, a, b;
+  Eigen::Matrix<Scalar, Dim, 1> x;  ///< [d]
+  Eigen::Matrix<Scalar, Dim, 1> a;  ///< [d]
+  Eigen::Matrix<Scalar, Dim, 1> b;  ///< [d]
   double t;  ///< with t = n omega: n t is the gradient of omega, omega t that of n
 };
 

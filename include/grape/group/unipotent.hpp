@@ -28,6 +28,7 @@ struct ShearSingularValues {
   double largest = 1;   ///< >= 1
   double smallest = 1;  ///< 1 / largest
 
+  /// Those of a shear by |t|.
   static ShearSingularValues of(double t) {
     const double half = std::fabs(t) / 2;
     const double largest = half + std::hypot(1.0, half);

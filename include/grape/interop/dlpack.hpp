@@ -55,7 +55,7 @@ struct Tensor {
 struct ManagedTensor {
   Tensor dl_tensor;
   void* manager_ctx;
-  void (*deleter)(ManagedTensor* self);
+  void (*deleter)(ManagedTensor* self);  ///< as DLPack has it
 };
 /// DLPackVersion.
 struct Version {
@@ -66,7 +66,7 @@ struct Version {
 struct VersionedTensor {
   Version version;
   void* manager_ctx;
-  void (*deleter)(VersionedTensor* self);
+  void (*deleter)(VersionedTensor* self);  ///< as DLPack has it
   std::uint64_t flags;
   Tensor dl_tensor;
 };

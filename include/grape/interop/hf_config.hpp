@@ -24,6 +24,7 @@
 
 namespace grape::inline v0 {
 
+/// What the config does not say itself.
 struct HfRopeOptions {
   /// n, the tokens that are in play; wanted by "dynamic" and "longrope", whose frequencies depend
   /// on it, and ignored by the others.
@@ -34,6 +35,7 @@ struct HfRopeOptions {
   Index head_dim = 0;
 };
 
+/// What it says: all that an encoder and attention need.
 struct HfRope {
   /// Frequencies and attention factor, for RoPE<T, pairing>(spectrum, slice).
   Spectrum spectrum;
@@ -46,6 +48,7 @@ struct HfRope {
   double softmax_scale_factor = 1;
   /// M-RoPE's planes an axis (time, height, width); empty where positions have one axis.
   std::vector<Index> mrope_section{};
+  /// Whether the axes take turns along the planes (Qwen3-VL) instead of owning runs of them.
   bool mrope_interleaved = false;
   /// The name of the scaling: "default", "linear", "yarn", ...
   std::string rope_type{};

@@ -27,6 +27,7 @@ namespace grape::inline v0 {
 /// does not lock up. Programs that use it link with threads.
 class ThreadPool {
  public:
+  /// An executor on the pool, which must outlive it.
   explicit ThreadPool(Eigen::ThreadPoolInterface& pool) : pool_(&pool) {}
 
   template <class Task>

@@ -143,6 +143,7 @@ M householder(const std::type_identity_t<M>& reflectors) {
   return f;
 }
 
+/// The gradient for `reflectors` from d_frame, both of its shape.
 template <class M = FrameMatrix>
 M householder_vjp(const std::type_identity_t<M>& reflectors,
                   const std::type_identity_t<M>& d_frame) {
@@ -215,6 +216,7 @@ M cayley(const std::type_identity_t<M>& parameters) {
   return detail::thin_qr(f).q;
 }
 
+/// The gradient for `parameters` from d_frame, both of its shape.
 template <class M = FrameMatrix>
 M cayley_vjp(const std::type_identity_t<M>& parameters, const std::type_identity_t<M>& d_frame) {
   const M s = detail::cayley_middle(parameters);
@@ -239,6 +241,7 @@ M orthonormalized(const std::type_identity_t<M>& columns) {
   return detail::independent_qr<M>(columns).q;
 }
 
+/// The gradient for `columns` from d_frame, both of its shape.
 template <class M = FrameMatrix>
 M orthonormalized_vjp(const std::type_identity_t<M>& columns,
                       const std::type_identity_t<M>& d_frame) {

@@ -28,6 +28,7 @@ struct Turn {
 /// A phase: units of 2^-64 turns, wrapped into [-1/2, 1/2) of a turn.
 using Phase = std::int64_t;
 
+/// Cosine and sine of one angle.
 template <Accumulator A>
 struct CosSin {
   A cos;
@@ -163,6 +164,7 @@ constexpr CosSin<double> cos_sin(Phase phase) {
 class TurnList {
  public:
   TurnList() = default;
+  /// Of frequencies in radians a position.
   template <class Range>
   explicit TurnList(const Range& thetas) {
     for (const double theta : thetas) {

@@ -84,6 +84,7 @@ class GatedPath {
   void query_weights_vjp(std::span<const double> d_effective, std::span<double> d_weights) const {
     weights_vjp(parameters_.query_weights, query_weights_, d_effective, d_weights);
   }
+  /// The same of the keys.
   void key_weights_vjp(std::span<const double> d_effective, std::span<double> d_weights) const {
     weights_vjp(parameters_.key_weights, key_weights_, d_effective, d_weights);
   }

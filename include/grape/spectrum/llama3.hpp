@@ -11,6 +11,7 @@
 namespace grape::inline v0 {
 namespace spectrum {
 
+/// The fields of a checkpoint's scaling.
 struct Llama3Options {
   /// s >= 1: 8 in Llama 3.1, 32 in Llama 3.2.
   double factor = 0;

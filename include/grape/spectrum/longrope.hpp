@@ -13,6 +13,7 @@
 namespace grape::inline v0 {
 namespace spectrum {
 
+/// The fields of a checkpoint's scaling.
 struct LongRopeOptions {
   /// rotary_dim / 2 divisors, one for each plane, each finite and > 0, for sequences of up to L...
   std::vector<double> short_factors{};

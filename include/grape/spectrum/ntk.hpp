@@ -43,6 +43,7 @@ inline Spectrum ntk(Index rotary_dim, double base, double factor) {
   return detail::ntk_stretched(rotary_dim, base, factor, "factor", factor);
 }
 
+/// The fields of a checkpoint's scaling.
 struct DynamicNtkOptions {
   /// s >= 1. It does not bound the sequence length: that alone decides once it exceeds L.
   double factor = 0;

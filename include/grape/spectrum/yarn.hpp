@@ -15,6 +15,7 @@
 namespace grape::inline v0 {
 namespace spectrum {
 
+/// The fields of a checkpoint's scaling.
 struct YarnOptions {
   /// s >= 1.
   double factor = 0;
@@ -36,7 +37,7 @@ struct YarnOptions {
   /// in DeepSeek's code. (Hugging Face uses them only if both are given and not 0, and 0.1 ln s + 1
   /// otherwise: leave both at their defaults then.)
   double mscale = 1;
-  double mscale_all_dim = 0;
+  double mscale_all_dim = 0;  ///< see mscale
 };
 
 }  // namespace spectrum
