@@ -7,7 +7,7 @@ set(GRAPE_MATHJAX_VERSION 3 CACHE STRING "Its major version: 2 (Debian's libjs-m
 find_package(Doxygen QUIET)
 if(NOT DOXYGEN_FOUND)
   add_custom_target(docs COMMAND "${CMAKE_COMMAND}" -E echo
-    "docs skipped: there is no doxygen on this machine (Debian: apt-get install doxygen), or configure again")
+    "docs skipped: there is no doxygen on this machine (Debian: apt-get install doxygen), then configure again" VERBATIM)
   return()
 endif()
 set(GRAPE_DOCS_DIR "${PROJECT_BINARY_DIR}/docs")
