@@ -144,6 +144,10 @@ void leaf_vjp(const BiasAction<A>& bias, const ScoreView<T>& d_scores,
 template <Accumulator A, Element T, Executor E = Serial>
 requires(!std::is_const_v<T>) void add_bias(const BiasAction<A>& bias, ScoreView<T> scores,
                                             const E& executor = {}) {
+  // Said here too, where compilers come first.
+  static_assert(std::same_as<A, accumulation_t<T>>,
+                "grape: a BiasAction<float> goes with float, half and bfloat16 scores, a "
+                "BiasAction<double> with double scores");
   if (scores.empty()) return;
   detail::check_bias(bias, scores, "scores");
   const Index heads = scores.heads();
