@@ -28,7 +28,9 @@ namespace grape::inline v0::conformance {
 /// key i + first_query, sees the keys up to that one, and key j stands at first_position + j.
 template <Element T>
 struct AttentionCase {
-  TensorView<const T> q, k, v;
+  TensorView<const T> q;  ///< queries
+  TensorView<const T> k;  ///< keys
+  TensorView<const T> v;  ///< values
   Index first_query = 0;
   std::int64_t first_position = 0;
   std::span<const double> frequencies{};  ///< [dim / 2]: q and k are turned (RoPE); or empty
@@ -36,8 +38,10 @@ struct AttentionCase {
   Pairing pairing = Pairing::interleaved;
 };
 
+/// Which encoding the kernel computes.
 enum class AttentionFamily { plain, rope, alibi };
 
+/// What the kernel claims, and how exact it must be.
 struct AttentionOptions {
   AttentionFamily family = AttentionFamily::plain;
   /// Whether the kernel takes fewer queries than keys (decoding).

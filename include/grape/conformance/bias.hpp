@@ -33,8 +33,10 @@ struct BiasCase {
   std::span<const float> log_forget{};  ///< [keys, heads], at most 0; empty for ALiBi
 };
 
+/// Which bias the kernel computes.
 enum class BiasFamily { alibi, fox };
 
+/// What the kernel claims, and how exact it must be.
 struct BiasOptions {
   BiasFamily family = BiasFamily::alibi;
   /// Whether the kernel takes fewer queries than keys (decoding).

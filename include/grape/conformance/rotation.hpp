@@ -32,6 +32,7 @@ struct RotationCase {
   Pairing pairing;
 };
 
+/// What the kernel claims, and how exact it must be.
 struct RotationOptions {
   Pairing pairing = Pairing::interleaved;
   /// Whether the kernel takes positions below 0, and fewer rotated coordinates than dim.
