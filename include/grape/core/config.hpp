@@ -42,8 +42,10 @@
 #define GRAPE_VECTOR_BYTES 16
 #endif
 
-/// Whether the compiler has vector types built in; others take the scalar loops.
-#if defined(__GNUC__) || defined(__clang__)
+/// Whether the compiler has vector types built in, on a little-endian machine: the loops over pairs
+/// of bfloat16 take the low half of a lane for the first. Others take the scalar loops, which know
+/// nothing of the order of bytes.
+#if (defined(__GNUC__) || defined(__clang__)) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define GRAPE_VECTORS 1
 #else
 #define GRAPE_VECTORS 0
