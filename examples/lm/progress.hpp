@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <string>
 
@@ -43,7 +44,7 @@ class Progress {
     }
     const double rate = static_cast<double>(done) / seconds_;
     const Index later = (models_ - model_) * steps_;
-    const auto left = static_cast<long>(static_cast<double>(steps_ - done + later) / rate + 0.5);
+    const auto left = std::lround(static_cast<double>(steps_ - done + later) / rate);
     const auto filled = static_cast<std::size_t>(done * kBarWidth / steps_);
     const std::string bar =
         std::string(filled, '=') + std::string(static_cast<std::size_t>(kBarWidth) - filled, ' ');
