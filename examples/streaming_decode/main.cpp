@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <exception>
 #include <limits>
+#include <numbers>
 #include <span>
 #include <string>
 #include <vector>
@@ -56,7 +57,9 @@ bool stream(const std::string& encoding, const Plan& plan) {
   lm::Model<Scalar> afresh(shape);
 
   // A layer sees window - 1 tokens beyond those of the layer below, and a key/value shift one more.
-  const lm::Index reach = shape.layers * plan.window + 1;
+  // The probes of GRAPE-AP turn with absolute positions: for it, all bytes matter.
+  const bool relative = encoding.find("grape_ap") == std::string::npos;
+  const lm::Index reach = relative ? shape.layers * plan.window + 1 : plan.window + plan.bytes;
   lm::NormalSource random(1);
   const auto prompt = text.held_out().first(static_cast<std::size_t>(plan.window / 2));
   std::vector<lm::Byte> bytes(prompt.begin(), prompt.end());
