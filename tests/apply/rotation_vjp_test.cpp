@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <Eigen/Core>
 #include <unsupported/Eigen/AutoDiff>
 
 #include "grape/apply/rotation.hpp"
