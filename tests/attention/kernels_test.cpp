@@ -72,7 +72,9 @@ void expect_product(Random& random, bool transposed) {
     for (Index i = 0; i < count; ++i) x.push_back(static_cast<A>(random.uniform(-1, 1)));
     return x;
   };
-  const std::vector<A> a = draw(rows * depth), b = draw(depth * b_step), factor = draw(rows);
+  // One more, so that there is memory to point into where the depth is 0.
+  const std::vector<A> a = draw(rows * depth + 1), b = draw(depth * b_step + 1);
+  const std::vector<A> factor = draw(rows);
   std::vector<A> c = draw(rows * c_step), want = c, before = c;
   const Factor<A> left{a.data(), transposed ? 1 : depth, transposed ? rows : 1};
   detail::multiply<start>(left, b.data(), b_step, c.data(), c_step, rows, depth, columns,
