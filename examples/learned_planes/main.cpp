@@ -62,7 +62,7 @@ int main() {
   const Matrix y = turned(action_of(hidden), x);
 
   // Adam, from a random frame.
-  constexpr int steps = 400;
+  constexpr int steps = 2000;
   FrameMatrix reflectors = random_matrix(kDim, columns, engine), gradient;
   FrameMatrix mean = FrameMatrix::Zero(kDim, columns), square = mean;
   double first = 0, loss = 0;
