@@ -343,14 +343,14 @@ TEST(Conformance, GoldenNumbersAreTheFiles) {
     return std::vector<double>(std::begin(array), std::end(array));
   };
   const golden::Case interleaved = golden::load("rope_interleaved_0");
-  EXPECT_EQ(list(g::kInterleavedX), rows(interleaved.inputs("x"), 1, 2, 7));
+  EXPECT_EQ(list(g::kRotationX), rows(interleaved.inputs("x"), 1, 2, 7));
   EXPECT_EQ(list(g::kInterleavedY), rows(interleaved.outputs("y"), 1, 2, 7));
   const golden::Case half = golden::load("rope_half_split_0");
-  EXPECT_EQ(list(g::kHalfSplitX), rows(half.inputs("x"), 1, 2, 7));
+  EXPECT_EQ(list(g::kRotationX), rows(half.inputs("x"), 1, 2, 7));
   EXPECT_EQ(list(g::kHalfSplitY), rows(half.outputs("y"), 1, 2, 7));
   for (const auto& c : {interleaved, half}) {
     const auto positions = c.inputs("positions").data;
-    EXPECT_EQ(list(g::kInterleavedPositions),
+    EXPECT_EQ(list(g::kRotationPositions),
               std::vector<double>(positions.begin() + 7, positions.end()));
   }
   EXPECT_EQ(list(g::kAlibi), golden::load("alibi_bias_3").outputs("bias").data);
@@ -362,7 +362,7 @@ TEST(Conformance, GoldenNumbersAreTheFiles) {
     EXPECT_EQ(list(v), rows(c.inputs("v"), 0, 0, 5));
     EXPECT_EQ(list(out), rows(c.outputs("out"), 0, 0, 5));
   };
-  attention("none", g::kPlainQ, g::kPlainK, g::kPlainV, g::kPlainOut);
-  attention("rope", g::kRopeQ, g::kRopeK, g::kRopeV, g::kRopeOut);
-  attention("alibi", g::kAlibiQ, g::kAlibiK, g::kAlibiV, g::kAlibiOut);
+  attention("none", g::kAttentionQ, g::kAttentionK, g::kAttentionV, g::kPlainOut);
+  attention("rope", g::kAttentionQ, g::kAttentionK, g::kAttentionV, g::kRopeOut);
+  attention("alibi", g::kAttentionQ, g::kAttentionK, g::kAttentionV, g::kAlibiOut);
 }

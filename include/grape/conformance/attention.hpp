@@ -150,19 +150,15 @@ class AttentionChecks {
   double allowed(double greatest) const { return greatest * options_.roundings * rounding<T>(); }
 
   void golden() {
-    struct Family {
-      const double *q, *k, *v, *out;
-    };
-    Family n{golden::kPlainQ, golden::kPlainK, golden::kPlainV, golden::kPlainOut};
-    if (options_.family == AttentionFamily::rope) {
-      n = {golden::kRopeQ, golden::kRopeK, golden::kRopeV, golden::kRopeOut};
-    } else if (options_.family == AttentionFamily::alibi) {
-      n = {golden::kAlibiQ, golden::kAlibiK, golden::kAlibiV, golden::kAlibiOut};
-    }
-    const std::size_t count = std::size(golden::kPlainQ);
-    const List q = rounded<T>(n.q, count), k = rounded<T>(n.k, count), v = rounded<T>(n.v, count);
-    report_.expect("golden", worst(attended(one(q, k, v, 1, 8)), {n.out, n.out + count}),
-                   allowed(4), "attention [1, 5, 1, 8] by public reference code");
+    const double* out = golden::kPlainOut;
+    if (options_.family == AttentionFamily::rope) out = golden::kRopeOut;
+    if (options_.family == AttentionFamily::alibi) out = golden::kAlibiOut;
+    const std::size_t count = std::size(golden::kAttentionQ);
+    const List q = rounded<T>(golden::kAttentionQ, count);
+    const List k = rounded<T>(golden::kAttentionK, count);
+    const List v = rounded<T>(golden::kAttentionV, count);
+    report_.expect("golden", worst(attended(one(q, k, v, 1, 8)), {out, out + count}), allowed(4),
+                   "attention [1, 5, 1, 8] by public reference code");
   }
 
   void formula() {

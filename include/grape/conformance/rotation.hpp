@@ -119,12 +119,12 @@ class RotationChecks {
 
   void golden() {
     const bool interleaved = options_.pairing == Pairing::interleaved;
-    const List positions(std::begin(golden::kInterleavedPositions),
-                         std::end(golden::kInterleavedPositions));
+    const List positions(std::begin(golden::kRotationPositions),
+                         std::end(golden::kRotationPositions));
     const std::vector<double> thetas = frequencies(4, kBase);
-    const double* x = interleaved ? golden::kInterleavedX : golden::kHalfSplitX;
+    const double* x = golden::kRotationX;
     const double* y = interleaved ? golden::kInterleavedY : golden::kHalfSplitY;
-    const std::size_t count = std::size(golden::kInterleavedX);
+    const std::size_t count = std::size(golden::kRotationX);
     const auto got = turn(rounded<T>(x, count), one(positions, thetas), 1, 8);
     // The input is rounded to T too: one rounding more of each of two coordinates below 4.
     report_.expect("golden", worst(got, {y, y + count}), allowed(4) + 8 * rounding<T>(),
