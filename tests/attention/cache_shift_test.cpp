@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "attention/problem.hpp"
+#include "attention/sequence.hpp"
 #include "grape/attention/cache.hpp"
 #include "grape/generator/learned_planes.hpp"
 #include "grape/math/frame.hpp"
@@ -14,52 +15,29 @@
 
 namespace {
 
+using attention::entry;
+using attention::expect_near;
+using attention::kBatch;
+using attention::kDim;
+using attention::kKeyHeads;
+using attention::kTokens;
+using attention::kValueDim;
+using attention::part;
+using attention::Sequence;
 using grape::CachedKeys;
 using grape::Index;
 using grape::KeyValueCache;
 using grape::Positions;
 using grape::RotationAction;
-using grape::TensorView;
 
 template <class T>
 class CacheShift : public testing::Test {};
 TYPED_TEST_SUITE(CacheShift, ElementTypes);
 
-constexpr Index kBatch = 2, kTokens = 150, kHeads = 4, kKeyHeads = 2, kDim = 8, kValueDim = 5;
-
+// One token is asked at a time.
 template <class T>
-struct Sequence {
-  Strided<T> q, k, v, out;
-
-  explicit Sequence(Random& random)
-      : q(layouts(kBatch, kTokens, kHeads, kDim)[0], random),
-        k(layouts(kBatch, kTokens, kKeyHeads, kDim)[2], random),
-        v(layouts(kBatch, kTokens, kKeyHeads, kValueDim)[3], random),
-        out(layouts(kBatch, 1, kHeads, kValueDim)[0], random) {}
-};
-
-template <class T>
-TensorView<T> part(Strided<T>& x, Index first, Index count) {
-  const auto t = x.tensor();
-  return {&t(0, first, 0, 0),
-          {t.batch(), count, t.heads(), t.dim()},
-          {t.stride(0), t.stride(1), t.stride(2), t.stride(3)}};
-}
-
-// Two passes within the reference's error; a cached key rounds to T when it comes and each time it
-// moves, to which a score of 8 products of numbers below 2 answers with 8 units.
-template <class T>
-double bound(double moves) {
-  using A = grape::accumulation_t<T>;
-  const double stored = std::same_as<T, A> ? 0 : (2 + 8 * (1 + moves)) * Rounding<T>::unit;
-  const double turned = 8 * 6 * 2 * moves * Rounding<A>::unit;
-  return 2 * Rounding<A>::unit * (2 * (kDim + 40) + 2 * kTokens + 8) + turned + stored;
-}
-
-template <class T>
-void expect_near(const std::vector<double>& got, const std::vector<double>& want, double moves) {
-  ASSERT_EQ(got.size(), want.size());
-  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], bound<T>(moves)) << i;
+Sequence<T> sequence(Random& random) {
+  return Sequence<T>(random, {0, 2, 3}, 1);
 }
 
 // Attention of token `last`'s query to the tokens of `window`, rotated where the window puts them:
@@ -95,7 +73,7 @@ TYPED_TEST(CacheShift, PastTheContextIsTheWindowAtShiftedPositions) {
   constexpr Index kContext = 40, kGone = 16;
   const grape::RoPE<T> rope(grape::spectrum::log_uniform(kDim, 100.0));
   for (const Index sinks : {0, 3}) {
-    Sequence<T> s(random);
+    Sequence<T> s = sequence<T>(random);
     KeyValueCache<T> cache(kBatch, kKeyHeads, kDim, kValueDim);
     std::vector<Index> window;
     RotationAction<A> rotation;
@@ -114,7 +92,7 @@ TYPED_TEST(CacheShift, PastTheContextIsTheWindowAtShiftedPositions) {
       ASSERT_EQ(cache.size(), static_cast<Index>(window.size()));
       grape::attend(part(s.q, t, 1), cache, s.out.tensor(), {.rotation = &rotation});
       const std::vector<double> got = s.out.values();
-      expect_near<T>(got, recompute(s, rope, window, t), 2);  // a token lives for two shifts
+      expect_near<T>(got, recompute(s, rope, window, t), 3);  // a token lives for two shifts
     }
   }
 }
@@ -125,7 +103,7 @@ TYPED_TEST(CacheShift, RawKeysMoveByTheirNextRotation) {
   using A = grape::accumulation_t<T>;
   Random random(582);
   const grape::RoPE<T> rope(grape::spectrum::log_uniform(kDim, 100.0));
-  Sequence<T> s(random);
+  Sequence<T> s = sequence<T>(random);
   KeyValueCache<T, CachedKeys::raw> cache(kBatch, kKeyHeads, kDim, kValueDim);
   std::vector<Index> window;
   RotationAction<A> rotation, keys;
@@ -144,7 +122,7 @@ TYPED_TEST(CacheShift, RawKeysMoveByTheirNextRotation) {
     grape::attend(part(s.q, t, 1), cache, s.out.tensor(),
                   {.rotation = &rotation, .key_rotation = &keys});
     const std::vector<double> got = s.out.values();
-    expect_near<T>(got, recompute(s, rope, window, t), 0);
+    expect_near<T>(got, recompute(s, rope, window, t), 1);
   }
 }
 
@@ -161,7 +139,7 @@ TYPED_TEST(CacheShift, MovesAddUpAndAreMadeOnce) {
   using T = TypeParam;
   Random random(583);
   const grape::RoPE<T> rope(grape::spectrum::log_uniform(kDim, 100.0));
-  Sequence<T> s(random);
+  Sequence<T> s = sequence<T>(random);
   KeyValueCache<T> cache(kBatch, kKeyHeads, kDim, kValueDim);
   const auto turn = rope.at(Positions::range(0, kTokens));
   cache.append(s.k.tensor(), s.v.tensor(), &turn);
@@ -213,7 +191,7 @@ TYPED_TEST(CacheShift, MovesAddUpAndAreMadeOnce) {
 TYPED_TEST(CacheShift, MovesOneEntryAndAlongOneAxis) {
   using T = TypeParam;
   Random random(584);
-  Sequence<T> s(random);
+  Sequence<T> s = sequence<T>(random);
   const grape::AxialRoPE<T> rope(grape::Spectrum(random.frequencies(4)),
                                  grape::AxialPath::sections({2, 1, 1}));
   const auto n = random.integers(3 * kTokens, -50, 50);
@@ -227,10 +205,6 @@ TYPED_TEST(CacheShift, MovesOneEntryAndAlongOneAxis) {
   cache.shift(1, rope, {0, 64, -5, 2});
   cache.apply_shifts(rope);
   const auto at_moved = rope.at(Positions::axes(moved, 3, 1, kTokens));
-  const auto entry = [](TensorView<T> x, Index b) {
-    return TensorView<const T>(&x(b, 0, 0, 0), {1, x.seq(), x.heads(), x.dim()},
-                               {x.stride(0), x.stride(1), x.stride(2), x.stride(3)});
-  };
   want.append(0, entry(s.k.tensor(), 0), entry(s.v.tensor(), 0), &at);
   want.append(1, entry(s.k.tensor(), 1), entry(s.v.tensor(), 1), &at_moved);
   const std::vector<std::int64_t> query{3, -4, 5};
@@ -238,7 +212,28 @@ TYPED_TEST(CacheShift, MovesOneEntryAndAlongOneAxis) {
   grape::attend(part(s.q, 0, 1), want, s.out.tensor(), {.rotation = &turn});
   const std::vector<double> expected = s.out.values();
   grape::attend(part(s.q, 0, 1), cache, s.out.tensor(), {.rotation = &turn});
-  expect_near<T>(s.out.values(), expected, 1);
+  expect_near<T>(s.out.values(), expected, 2);
+}
+
+// A frame made of parameters is moved by the planes that it made.
+TYPED_TEST(CacheShift, MovesKeysInFrames) {
+  using T = TypeParam;
+  Random random(586);
+  Sequence<T> s = sequence<T>(random);
+  const grape::HouseholderRoPE<T> framed(random_matrix(random, kDim, 4),
+                                         grape::Spectrum({1.0, 0.25}, 1.5));
+  KeyValueCache<T> cache(kBatch, kKeyHeads, kDim, kValueDim), want = cache;
+  const auto at = framed.at(Positions::range(0, kTokens));
+  const auto at_moved = framed.at(Positions::range(9, kTokens));
+  const auto turn = framed.at(Positions::range(200, 1));
+  cache.append(s.k.tensor(), s.v.tensor(), &at);
+  cache.shift(framed, {0, kTokens, 9});
+  cache.apply_shifts(framed);
+  want.append(s.k.tensor(), s.v.tensor(), &at_moved);
+  grape::attend(part(s.q, 0, 1), want, s.out.tensor(), {.rotation = &turn});
+  const std::vector<double> expected = s.out.values();
+  grape::attend(part(s.q, 0, 1), cache, s.out.tensor(), {.rotation = &turn});
+  expect_near<T>(s.out.values(), expected, 2);
 }
 
 TEST(CacheShiftErrors, NameWhatDoesNotFit) {

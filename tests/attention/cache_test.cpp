@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "attention/problem.hpp"
+#include "attention/sequence.hpp"
 #include "grape/presets.hpp"
 #include "grape/spectrum/log_uniform.hpp"
 #include "support/errors.hpp"
@@ -11,6 +12,14 @@
 
 namespace {
 
+using attention::expect_near;
+using attention::kBatch;
+using attention::kDim;
+using attention::kHeads;
+using attention::kKeyHeads;
+using attention::kTokens;
+using attention::kValueDim;
+using attention::Sequence;
 using attention::Shape;
 using grape::AttendOptions;
 using grape::BiasAction;
@@ -24,48 +33,11 @@ template <class T>
 class Cache : public testing::Test {};
 TYPED_TEST_SUITE(Cache, ElementTypes);
 
-constexpr Index kBatch = 2, kTokens = 150, kHeads = 4, kKeyHeads = 2, kDim = 8, kValueDim = 5;
-
-template <class T>
-struct Sequence {
-  Strided<T> q, k, v, out;
-
-  explicit Sequence(Random& random, std::size_t layout = 0)
-      : q(layouts(kBatch, kTokens, kHeads, kDim)[layout], random),
-        k(layouts(kBatch, kTokens, kKeyHeads, kDim)[layout], random),
-        v(layouts(kBatch, kTokens, kKeyHeads, kValueDim)[layout], random),
-        out(layouts(kBatch, kTokens, kHeads, kValueDim)[0], random) {}
-
-  // Tokens [first, first + count) of a tensor.
-  static grape::TensorView<T> part(Strided<T>& x, Index first, Index count) {
-    auto t = x.tensor();
-    return {count == 0 ? t.data() : &t(0, first, 0, 0),
-            {t.batch(), count, t.heads(), t.dim()},
-            {t.stride(0), t.stride(1), t.stride(2), t.stride(3)}};
-  }
-  static grape::TensorView<T> entry(grape::TensorView<T> t, Index b) {
-    return {&t(b, 0, 0, 0),
-            {1, t.seq(), t.heads(), t.dim()},
-            {t.stride(0), t.stride(1), t.stride(2), t.stride(3)}};
-  }
-};
-
-// Both passes are within the reference's error of the truth; data are below 1, and keys of the
-// cache are rounded to T once more after they are turned.
-template <class T>
-void expect_same(const std::vector<double>& got, const std::vector<double>& want, bool rotated) {
-  using A = grape::accumulation_t<T>;
-  const double stored = std::same_as<T, A> ? 0 : (2 + (rotated ? 8 : 0)) * Rounding<T>::unit;
-  const double bound = 2 * Rounding<A>::unit * (2 * (kDim + 40) + 2 * kTokens + 8) + stored;
-  ASSERT_EQ(got.size(), want.size());
-  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], bound) << i;
-}
-
 // The whole pass against chunks of the given sizes: `rotation(first, count)` and
 // `bias(first, count)` make the actions of new tokens, and may return null.
 template <class T, class RotationOf, class BiasOf>
 void expect_streaming(Random& random, RotationOf&& rotation_of, BiasOf&& bias_of) {
-  Sequence<T> s(random, 3);
+  Sequence<T> s(random, {3, 3, 3});
   const RotationAction<grape::accumulation_t<T>>* rotation = rotation_of(0, kTokens);
   const BiasAction<grape::accumulation_t<T>>* bias = bias_of(0, kTokens);
   const bool rotated = rotation != nullptr;
@@ -80,13 +52,13 @@ void expect_streaming(Random& random, RotationOf&& rotation_of, BiasOf&& bias_of
           single ? 1 : std::min<Index>(kTokens - first, random.integer(0, 1) == 0 ? 3 : 66);
       rotation = rotation_of(first, count);
       bias = bias_of(first, count);
-      const auto part = [&](Strided<T>& x) { return Sequence<T>::part(x, first, count); };
+      const auto part = [&](Strided<T>& x) { return attention::part(x, first, count); };
       cache.append(part(s.k), part(s.v), rotation);
       grape::attend(part(s.q), cache, part(s.out), {.rotation = rotation, .bias = bias});
       first += count;
     }
     ASSERT_EQ(cache.size(), kTokens);
-    expect_same<T>(s.out.values(), whole, rotated);
+    expect_near<T>(s.out.values(), whole, rotated ? 1 : 0);
   }
 }
 
@@ -186,7 +158,7 @@ TYPED_TEST(Cache, TokenByTokenIsTheWholePassWithPathIntegrals) {
   expect_streaming<T>(random, no_rotation<grape::accumulation_t<T>>(),
                       [&](Index first, Index count) {
                         if (first == 0) action = {};
-                        ap.append(Sequence<T>::part(features, first, count), action);
+                        ap.append(attention::part(features, first, count), action);
                         return &action;
                       });
 }
@@ -206,7 +178,7 @@ TYPED_TEST(Cache, TokenByTokenIsTheWholePassWithGatedSlopes) {
   expect_streaming<T>(
       random, no_rotation<grape::accumulation_t<T>>(), [&](Index first, Index count) {
         if (first == 0) action = {};
-        gated.append(Sequence<T>::part(q, first, count), Sequence<T>::part(wide, first, count),
+        gated.append(attention::part(q, first, count), attention::part(wide, first, count),
                      Positions::range(first, count), action);
         return &action;
       });
@@ -219,7 +191,7 @@ TYPED_TEST(Cache, RawKeysMeetAnySpectrum) {
   Sequence<T> s(random);
   KeyValueCache<T, CachedKeys::raw> cache(kBatch, kKeyHeads, kDim, kValueDim);
   for (Index first = 0; first < kTokens; first += 50) {
-    const auto part = [&](Strided<T>& x) { return Sequence<T>::part(x, first, 50); };
+    const auto part = [&](Strided<T>& x) { return attention::part(x, first, 50); };
     cache.append(part(s.k), part(s.v));
     const Index size = first + 50;
     const grape::RoPE<T> rope(
@@ -232,9 +204,9 @@ TYPED_TEST(Cache, RawKeysMeetAnySpectrum) {
     const std::vector<double> got = s.out.values();
     auto causal = options;
     causal.causal = true;
-    grape::attend(part(s.q), Sequence<T>::part(s.k, 0, size), Sequence<T>::part(s.v, 0, size),
+    grape::attend(part(s.q), attention::part(s.k, 0, size), attention::part(s.v, 0, size),
                   part(s.out), causal);
-    expect_same<T>(got, s.out.values(), false);
+    expect_near<T>(got, s.out.values(), 0);
   }
 }
 
@@ -246,23 +218,23 @@ TYPED_TEST(Cache, BatchEntriesOfDifferentLengths) {
   const Index lengths[] = {130, 7};
   for (Index b = 0; b < 2; ++b) {
     const auto part = [&](Strided<T>& x) {
-      return Sequence<T>::entry(Sequence<T>::part(x, 0, lengths[b]), b);
+      return attention::entry(attention::part(x, 0, lengths[b]), b);
     };
     cache.append(b, part(s.k), part(s.v));
   }
   EXPECT_EQ(cache.size(), 130);
   EXPECT_EQ(cache.size(1), 7);
-  const auto out = Sequence<T>::part(s.out, 0, 3);
-  grape::attend(Sequence<T>::part(s.q, 0, 3), cache, out);
+  const auto out = attention::part(s.out, 0, 3);
+  grape::attend(attention::part(s.q, 0, 3), cache, out);
   const std::vector<double> got = s.out.values();
   for (Index b = 0; b < 2; ++b) {
     const auto part = [&](Strided<T>& x) {
-      return Sequence<T>::entry(Sequence<T>::part(x, 0, lengths[b]), b);
+      return attention::entry(attention::part(x, 0, lengths[b]), b);
     };
-    grape::attend(Sequence<T>::entry(Sequence<T>::part(s.q, 0, 3), b), part(s.k), part(s.v),
-                  Sequence<T>::entry(out, b), {.causal = true});
+    grape::attend(attention::entry(attention::part(s.q, 0, 3), b), part(s.k), part(s.v),
+                  attention::entry(out, b), {.causal = true});
   }
-  expect_same<T>(got, s.out.values(), false);
+  expect_near<T>(got, s.out.values(), 0);
 }
 
 // A window that slides past many chunks is the windowed pass, and memory that leaves is not read.
@@ -283,7 +255,7 @@ TYPED_TEST(Cache, SlidingWindowByEviction) {
     RotationAction<A> rotation;
     BiasAction<A> some;
     for (Index t = 0; t < kTokens; ++t) {
-      const auto part = [&](Strided<T>& x) { return Sequence<T>::part(x, t, 1); };
+      const auto part = [&](Strided<T>& x) { return attention::part(x, t, 1); };
       rope.at(Positions::range(t, 1), rotation);
       cache.append(part(s.k), part(s.v), &rotation);
       cache.keep_last(window);
@@ -291,7 +263,7 @@ TYPED_TEST(Cache, SlidingWindowByEviction) {
       alibi.at(Positions::range(t, 1), Positions::range(cache.evicted(0), cache.size()), some);
       grape::attend(part(s.q), cache, part(s.out), {.rotation = &rotation, .bias = &some});
     }
-    expect_same<T>(s.out.values(), whole, true);
+    expect_near<T>(s.out.values(), whole, 1);
   }
 }
 
@@ -300,11 +272,11 @@ TYPED_TEST(Cache, ForksShareAndPartAndTruncate) {
   Random random(549);
   Sequence<T> s(random), draft(random);
   const auto run = [&](const KeyValueCache<T>& cache) {
-    grape::attend(Sequence<T>::part(s.q, 0, 2), cache, Sequence<T>::part(s.out, 0, 2));
+    grape::attend(attention::part(s.q, 0, 2), cache, attention::part(s.out, 0, 2));
     return s.out.memory();
   };
   const auto extend = [](KeyValueCache<T>& cache, Sequence<T>& from, Index first, Index count) {
-    cache.append(Sequence<T>::part(from.k, first, count), Sequence<T>::part(from.v, first, count));
+    cache.append(attention::part(from.k, first, count), attention::part(from.v, first, count));
   };
   KeyValueCache<T> cache(kBatch, kKeyHeads, kDim, kValueDim);
   extend(cache, s, 0, 100);

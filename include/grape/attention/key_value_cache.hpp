@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "grape/apply/rerotate.hpp"
 #include "grape/apply/rotation.hpp"
 #include "grape/attention/detail/cache_chunk.hpp"
 #include "grape/attention/detail/cache_entry.hpp"
@@ -160,7 +161,7 @@ class KeyValueCache {
     if constexpr (kind == CachedKeys::rotated) {
       const Index axes = check_encoder(encoder);
       for (const Entry& e : entries_) e.check_axes(axes);
-      const Enc unscaled(encoder.generator().unscaled(), encoder.path());
+      const auto unscaled = detail::unscaled(encoder);
       for (Entry& e : entries_) e.apply_shift(shape_, unscaled, executor);
     }
   }
