@@ -48,19 +48,26 @@ class Unaligned : public testing::Test {};
 using Elements = testing::Types<float, double, Eigen::half, Eigen::bfloat16>;
 TYPED_TEST_SUITE(Unaligned, Elements);
 
+// What apply(data) makes of x is the same wherever x begins.
+template <class T, class Apply>
+void expect_same_bits_anywhere(const std::vector<T>& x, const Apply& apply) {
+  std::vector<T> wanted = x;
+  apply(wanted.data());
+  for (std::size_t by = 0; by < 64 / sizeof(T); ++by) {
+    Shifted<T> y(x, by);
+    apply(y.data());
+    for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(y.data()[i], wanted[i]) << by << " " << i;
+  }
+}
+
 template <Pairing pairing, class T>
 void rotations_agree(Random& random) {
   const Index seq = 5, heads = 3, dim = 70;
   const grape::RoPE<T, pairing> rope(grape::spectrum::log_uniform(66));
   const auto action = rope.at(Positions::range(random.integer(0, 1000), seq));
-  const std::vector<T> x = elements<T>(random, seq * heads * dim);
-  std::vector<T> wanted = x;
-  grape::apply_rotation(action, grape::blhd(wanted.data(), 1, seq, heads, dim));
-  for (std::size_t by = 0; by < 64 / sizeof(T); ++by) {
-    Shifted<T> y(x, by);
-    grape::apply_rotation(action, grape::blhd(y.data(), 1, seq, heads, dim));
-    for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(y.data()[i], wanted[i]) << by << " " << i;
-  }
+  expect_same_bits_anywhere(elements<T>(random, seq * heads * dim), [&](T* x) {
+    grape::apply_rotation(action, grape::blhd(x, 1, seq, heads, dim));
+  });
 }
 
 }  // namespace
@@ -77,12 +84,7 @@ TYPED_TEST(Unaligned, BiasesAgree) {
   const Index heads = 2, queries = 3, keys = 67;
   const grape::ALiBi<T> alibi(heads);
   const auto bias = alibi.at(Positions::range(keys - queries, queries), Positions::range(0, keys));
-  const std::vector<T> scores = elements<T>(random, heads * queries * keys);
-  std::vector<T> wanted = scores;
-  grape::add_bias(bias, grape::bhqk(wanted.data(), 1, heads, queries, keys));
-  for (std::size_t by = 0; by < 64 / sizeof(T); ++by) {
-    Shifted<T> y(scores, by);
-    grape::add_bias(bias, grape::bhqk(y.data(), 1, heads, queries, keys));
-    for (std::size_t i = 0; i < scores.size(); ++i) ASSERT_EQ(y.data()[i], wanted[i]) << by;
-  }
+  expect_same_bits_anywhere(elements<T>(random, heads * queries * keys), [&](T* x) {
+    grape::add_bias(bias, grape::bhqk(x, 1, heads, queries, keys));
+  });
 }
