@@ -31,6 +31,18 @@ void check_frame_gradient(const RotationAction<A>& action, const TensorView<T>& 
   if (!out.empty()) check_rotation(action, out, "out");
 }
 
+/// A rotation that is no exp(n L) has no gradient of L.
+template <Accumulator A>
+void check_generator_gradient(const RotationAction<A>& action, std::string_view argument) {
+  if (action.attention_factor() != 1) {
+    fail(argument, text("an attention factor of ", action.attention_factor()),
+         "a rotation exp(n L), with a factor of 1");
+  }
+  if (action.channel(0, 0) != action.channel(0, action.planes() - 1)) {
+    fail(argument, "planes on different axes", "planes that turn by one position");
+  }
+}
+
 }  // namespace detail
 
 /// Rotates x in place by the action: x_t <- exp(s_t L) x_t for every token t and head (sections 2.5
@@ -201,13 +213,7 @@ requires(std::same_as<
                                                                 std::span<double> d_planes,
                                                                 const E& executor = {}) {
   detail::check_frame_gradient(action, out, d_out, "d_planes", d_planes.size());
-  if (action.attention_factor() != 1) {
-    detail::fail("action", detail::text("an attention factor of ", action.attention_factor()),
-                 "a rotation exp(n L), with a factor of 1");
-  }
-  if (action.channel(0, 0) != action.channel(0, action.planes() - 1)) {
-    detail::fail("action", "planes on different axes", "planes that turn by one position");
-  }
+  detail::check_generator_gradient(action, "action");
   if (out.empty()) return;
   detail::accumulate_plane_gradient<std::remove_const_t<T>>(action, out, d_out, d_planes.data(),
                                                             executor);

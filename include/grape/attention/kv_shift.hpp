@@ -202,10 +202,9 @@ requires(!std::is_const_v<T> && std::same_as<std::remove_const_t<X>, T>) void sh
   }
   detail::check_shift(alpha, d);
   const Index sets = alpha.heads(), heads = d.heads();
-  const Index wanted = d.batch() * d.seq() * sets;
-  if (!d_alpha.empty() && static_cast<Index>(d_alpha.size()) != wanted) {
-    detail::fail("d_alpha", detail::text(d_alpha.size(), " entries"),
-                 detail::text(wanted, " entries, batch x seq x the heads of alpha"));
+  if (!d_alpha.empty()) {
+    detail::check_entries("d_alpha", d_alpha.size(), d.batch() * d.seq() * sets,
+                          "batch x seq x the heads of alpha");
   }
   if (detail::share_elements(x, d) || detail::share_elements(alpha, d)) {
     detail::fail("d", "a view that shares elements with x or alpha", "views that do not overlap");

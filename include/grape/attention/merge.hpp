@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <functional>
 #include <span>
-#include <string_view>
 #include <type_traits>
 
 #include "grape/apply/detail/convert.hpp"
@@ -19,13 +18,6 @@
 
 namespace grape::inline v0 {
 namespace detail {
-
-template <class A>
-void check_log_sums(std::string_view argument, std::span<const A> got, Index wanted) {
-  if (static_cast<Index>(got.size()) != wanted) {
-    fail(argument, text(got.size(), " entries"), text(wanted, " (batch x heads x queries)"));
-  }
-}
 
 template <class A>
 bool overlap(std::span<const A> a, std::span<const A> b) {
@@ -102,8 +94,8 @@ void merge_attention(TensorView<T> out, std::type_identity_t<std::span<accumulat
   using A = accumulation_t<T>;
   detail::check_same_shape(part, out, "part");
   const Index rows = out.batch() * out.heads() * out.seq();
-  detail::check_log_sums<A>("log_sum", log_sum, rows);
-  detail::check_log_sums<A>("part_log_sum", part_log_sum, rows);
+  detail::check_entries("log_sum", log_sum.size(), rows, "batch x heads x queries");
+  detail::check_entries("part_log_sum", part_log_sum.size(), rows, "batch x heads x queries");
   if (detail::share_elements(out, part)) {
     detail::fail("part", "a view that shares elements with out", "memory of its own");
   }

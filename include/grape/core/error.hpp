@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
@@ -69,6 +70,14 @@ std::string text(const Pieces&... pieces) {
 [[noreturn]] GRAPE_COLD inline void fail(std::string_view argument, std::string_view got,
                                          std::string_view wanted) {
   raise(text("grape: ", argument, ": got ", got, ", wanted ", wanted));
+}
+
+/// Throws ArgumentError unless `argument` has as many entries as `meaning` says.
+inline void check_entries(std::string_view argument, std::size_t got, std::ptrdiff_t wanted,
+                          std::string_view meaning) {
+  if (got != static_cast<std::size_t>(wanted)) {
+    fail(argument, text(got, " entries"), text(wanted, " (", meaning, ")"));
+  }
 }
 
 }  // namespace detail

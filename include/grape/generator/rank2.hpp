@@ -269,14 +269,10 @@ struct Rank2PlaneGradients {
 template <Accumulator Scalar, int Dim>
 Rank2PlaneGradients<Scalar, Dim> rank2_plane_vjp(const Rank2Generator<Scalar, Dim>& generator,
                                                  std::span<const double> d_planes) {
-  if (static_cast<Index>(d_planes.size()) != 2 * generator.dim()) {
-    detail::fail("d_planes", detail::text(d_planes.size(), " entries"),
-                 detail::text("2 d = ", 2 * generator.dim()));
-  }
   const PlaneFrame<Scalar> planes = generator.plane_frame();
   using Frame = detail::late_t<FrameMatrix, Scalar>;
   const Frame& f = planes.frame(0);
-  const Eigen::Map<const Frame> z(d_planes.data(), generator.dim(), 2);
+  const Eigen::Map<const Frame> z = detail::set_gradient(planes, "d_planes", d_planes, 0);
   const Frame d_a = z * (f.transpose() * generator.b().template cast<double>());
   const Frame d_b = z * (f.transpose() * generator.a().template cast<double>());
   return {d_a.col(0).template cast<Scalar>(), (-d_b.col(0)).template cast<Scalar>()};

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <span>
-#include <string_view>
 
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
@@ -43,15 +42,11 @@ struct PhaseCarry {
 inline void phase_increments_vjp(std::span<const double> d_phase, Index batch, Index seq,
                                  Index sets, std::span<double> d_omega,
                                  std::span<double> d_carry = {}) {
-  const auto check = [](std::string_view name, std::size_t got, Index wanted,
-                        std::string_view meaning) {
-    if (got != static_cast<std::size_t>(wanted)) {
-      detail::fail(name, detail::text(got, " entries"), detail::text(wanted, " (", meaning, ")"));
-    }
-  };
-  check("d_phase", d_phase.size(), batch * seq * sets, "batch x seq x sets");
-  check("d_omega", d_omega.size(), batch * seq * sets, "batch x seq x sets");
-  if (!d_carry.empty()) check("d_carry", d_carry.size(), batch * sets, "batch x sets");
+  detail::check_entries("d_phase", d_phase.size(), batch * seq * sets, "batch x seq x sets");
+  detail::check_entries("d_omega", d_omega.size(), batch * seq * sets, "batch x seq x sets");
+  if (!d_carry.empty()) {
+    detail::check_entries("d_carry", d_carry.size(), batch * sets, "batch x sets");
+  }
   for (Index b = 0; b < batch; ++b) {
     for (Index p = 0; p < sets; ++p) {
       const auto at = [&](Index t) { return static_cast<std::size_t>((b * seq + t) * sets + p); };

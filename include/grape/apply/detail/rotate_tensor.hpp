@@ -50,13 +50,6 @@ void check_rotation(const RotationAction<A>& action, const TensorView<T>& x,
   check_heads(argument, x.heads(), action.sets());
 }
 
-inline void check_entries(std::string_view argument, std::size_t got, Index wanted,
-                          std::string_view meaning) {
-  if (got != static_cast<std::size_t>(wanted)) {
-    fail(argument, text(got, " entries"), text(wanted, " (", meaning, ")"));
-  }
-}
-
 template <class T, class U>
 void check_same_shape(const TensorView<T>& got, const TensorView<U>& wanted,
                       std::string_view argument) {

@@ -89,10 +89,9 @@ AttentionPlan<A> plan_attention(const TensorView<const T>& q, Index keys, Index 
   if (!(options.skip_below >= 0 && options.skip_below < 1)) {
     fail("skip_below", text(options.skip_below), "a weight in [0, 1)");
   }
-  const auto rows = static_cast<std::size_t>(q.batch() * q.heads() * q.seq());
-  if (!options.log_sum.empty() && options.log_sum.size() != rows) {
-    fail("log_sum", text(options.log_sum.size(), " entries"),
-         text(rows, " (batch x heads x queries)"));
+  if (!options.log_sum.empty()) {
+    check_entries("log_sum", options.log_sum.size(), q.batch() * q.heads() * q.seq(),
+                  "batch x heads x queries");
   }
   const double scale = options.scale.value_or(1 / std::sqrt(static_cast<double>(q.dim())));
   return {keys,

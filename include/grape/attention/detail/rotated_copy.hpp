@@ -91,15 +91,7 @@ void check_rotation_gradients(std::string_view prefix, const RotationGradients& 
         [](const RotationAction<A>& a) { return a.batch() * a.seq() * a.channels(); });
   check("frame", d.frame, entries_of_frame);
   check("planes", d.planes, entries_of_frame);
-  if (d.planes.empty()) return;
-  const std::string argument = text("gradients.", prefix, "planes");
-  if (action->attention_factor() != 1) {
-    fail(argument, text("an attention factor of ", action->attention_factor()),
-         "a rotation exp(n L), with a factor of 1");
-  }
-  if (action->channel(0, 0) != action->channel(0, action->planes() - 1)) {
-    fail(argument, "planes on different axes", "planes that turn by one position");
-  }
+  if (!d.planes.empty()) check_generator_gradient(*action, text("gradients.", prefix, "planes"));
 }
 
 /// From the gradient of a rotated copy, in place, to those of the parameters and of x.
