@@ -53,7 +53,8 @@ void check_generator_gradient(const RotationAction<A>& action, std::string_view 
 /// Throws ArgumentError, before anything is written, if the batch, seq, heads or dim of the view do
 /// not fit the action.
 template <Accumulator A, Element T, Executor E = Serial>
-void apply_rotation(const RotationAction<A>& action, TensorView<T> x, const E& executor = {}) {
+void apply_rotation(const RotationAction<A>& action, const TensorView<T>& x,
+                    const E& executor = {}) {
   if (x.empty()) return;
   detail::check_rotation(action, x, "x");
   detail::rotate<detail::Turning::forward>(action, x, executor);
@@ -62,7 +63,7 @@ void apply_rotation(const RotationAction<A>& action, TensorView<T> x, const E& e
 /// Rotates queries and keys in place by one action; their head counts may differ (grouped queries).
 /// Throws as above, also if the two views share an element.
 template <Accumulator A, Element T, Executor E = Serial>
-void apply_rotation(const RotationAction<A>& action, TensorView<T> q, TensorView<T> k,
+void apply_rotation(const RotationAction<A>& action, const TensorView<T>& q, const TensorView<T>& k,
                     const E& executor = {}) {
   if (!q.empty()) detail::check_rotation(action, q, "q");
   if (!k.empty()) detail::check_rotation(action, k, "k");
@@ -75,22 +76,22 @@ void apply_rotation(const RotationAction<A>& action, TensorView<T> q, TensorView
 
 /// Prepares the action and applies it: apply_rotation(rope, Positions::range(0, seq), q, k).
 template <Generator G, Path P, Element T, Executor E = Serial>
-void apply_rotation(const Encoder<G, P>& encoder, const Positions& positions, TensorView<T> q,
-                    TensorView<T> k, const E& executor = {}) {
+void apply_rotation(const Encoder<G, P>& encoder, const Positions& positions,
+                    const TensorView<T>& q, const TensorView<T>& k, const E& executor = {}) {
   apply_rotation(encoder.at(positions), q, k, executor);
 }
 
 /// The same of one tensor.
 template <Generator G, Path P, Element T, Executor E = Serial>
-void apply_rotation(const Encoder<G, P>& encoder, const Positions& positions, TensorView<T> x,
-                    const E& executor = {}) {
+void apply_rotation(const Encoder<G, P>& encoder, const Positions& positions,
+                    const TensorView<T>& x, const E& executor = {}) {
   apply_rotation(encoder.at(positions), x, executor);
 }
 
 /// Undoes apply_rotation in place: x_t <- exp(-s_t L) x_t, divided by the attention factor where
 /// there is one. Throws like apply_rotation.
 template <Accumulator A, Element T, Executor E = Serial>
-void apply_inverse_rotation(const RotationAction<A>& action, TensorView<T> x,
+void apply_inverse_rotation(const RotationAction<A>& action, const TensorView<T>& x,
                             const E& executor = {}) {
   if (x.empty()) return;
   detail::check_rotation(action, x, "x");

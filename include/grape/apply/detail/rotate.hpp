@@ -172,41 +172,48 @@ struct RotationTile {
   Index planes;   ///< M: half_split pairs m with m + M
 };
 
+/// Whether the heads of a token are nearer to each other in memory than the tokens of a head.
+template <class T>
+GRAPE_INLINE bool lies_along_heads(const RotationTile<T>& tile) {
+  return tile.heads > 1 && tile.head_step <= tile.token_step;
+}
+
 #if GRAPE_VECTORS
+/// Tokens of whole heads of 2 R registers. By value, not as a tile: for all that the compiler
+/// knows, a store into x changes what is read from memory for the next token.
+template <int W, int R, Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
+GRAPE_INLINE void rotate_tokens(T* x, Index token_step, Index head_step, const A* rows,
+                                Index row_step, Index tokens, Index heads) {
+  for (Index t = 0; t < tokens; ++t, x += token_step, rows += row_step) {
+    rotate_block<W, R, pairing, inverse>(x, head_step, rows, rows + R * W, 0, R * W, heads);
+  }
+}
+
 /// Heads that R registers cover exactly, all of them rotated: the usual case, with every offset
 /// known to the compiler. Returns whether the tile was of this kind.
 template <int R, Pairing pairing, bool inverse, class T>
-bool rotate_whole_heads(const RotationTile<T>& tile) {
+GRAPE_INLINE bool rotate_whole_heads(const RotationTile<T>& tile) {
   constexpr int W = kVectorWidth<accumulation_t<T>>;
   constexpr Index kPlanes = R * W;
   if (tile.turning != kPlanes || tile.planes != kPlanes) return false;
-  const auto turn = [&tile](Index head_step) {
-    T* x = tile.x;
-    const accumulation_t<T>* c = tile.rows;
-    for (Index t = 0; t < tile.tokens; ++t, x += tile.token_step, c += tile.row_step) {
-      rotate_block<W, R, pairing, inverse>(x, head_step, c, c + kPlanes, 0, kPlanes, tile.heads);
-    }
-  };
-  // Heads side by side: the step is a constant, too.
-  tile.head_step == 2 * kPlanes ? turn(2 * kPlanes) : turn(tile.head_step);
+  if (tile.head_step == 2 * kPlanes) {  // side by side: this step is a constant, too
+    rotate_tokens<W, R, pairing, inverse>(tile.x, tile.token_step, 2 * kPlanes, tile.rows,
+                                          tile.row_step, tile.tokens, tile.heads);
+  } else {
+    rotate_tokens<W, R, pairing, inverse>(tile.x, tile.token_step, tile.head_step, tile.rows,
+                                          tile.row_step, tile.tokens, tile.heads);
+  }
   return true;
 }
 #endif
 
-/// Rotates a tile in place.
+/// Rotates a tile of any kind in place.
 template <Pairing pairing, bool inverse, class T>
-void rotate_rows(const RotationTile<T>& tile) {
+void rotate_heads(const RotationTile<T>& tile) {
   using A = accumulation_t<T>;
   const Index turning = tile.turning, planes = tile.planes;
   const bool dense = GRAPE_VECTORS && tile.stride == 1;
-  const bool along_heads = tile.heads > 1 && tile.head_step <= tile.token_step;  // as memory lies
-#if GRAPE_VECTORS
-  if (dense && along_heads &&
-      (rotate_whole_heads<kBlockRegisters<pairing>, pairing, inverse>(tile) ||
-       rotate_whole_heads<kBlockRegisters<pairing> / 2, pairing, inverse>(tile))) {
-    return;
-  }
-#endif
+  const bool along_heads = lies_along_heads(tile);
   const Index outer = along_heads ? tile.tokens : tile.heads;
   const Index inner = along_heads ? tile.heads : tile.tokens;
   const Index outer_step = along_heads ? tile.token_step : tile.head_step;
@@ -234,6 +241,19 @@ void rotate_rows(const RotationTile<T>& tile) {
       if (!along_heads) c += tile.row_step;
     }
   }
+}
+
+/// Rotates a tile in place.
+template <Pairing pairing, bool inverse, class T>
+void rotate_rows(const RotationTile<T>& tile) {
+#if GRAPE_VECTORS
+  if (tile.stride == 1 && lies_along_heads(tile) &&
+      (rotate_whole_heads<kBlockRegisters<pairing>, pairing, inverse>(tile) ||
+       rotate_whole_heads<kBlockRegisters<pairing> / 2, pairing, inverse>(tile))) {
+    return;
+  }
+#endif
+  rotate_heads<pairing, inverse>(tile);
 }
 
 }  // namespace GRAPE_ISA

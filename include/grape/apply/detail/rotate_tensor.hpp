@@ -132,8 +132,12 @@ void rotate(const RotationAction<A>& action, const TensorView<T>& x, const E& ex
   };
   const Index tasks = (x.seq() + kTask - 1) / kTask;
   executor.run(x.batch() * tasks, [&](Index i) {
-    const Index b = tasks == 1 ? i : i / tasks;  // a division is felt in a decode step
-    const Index begin = (i - b * tasks) * kTask, end = (std::min)(x.seq(), begin + kTask);
+    Index b = i, begin = 0, end = x.seq();
+    if (tasks != 1) {  // a division is felt in a decode step
+      b = i / tasks;
+      begin = (i - b * tasks) * kTask;
+      end = (std::min)(end, begin + kTask);
+    }
     for (Index t = begin; t < end; t += kTile) one_tile(b, t, (std::min)(kTile, end - t));
   });
 }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "grape/core/detail/aligned.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/view.hpp"
 #include "grape/encoder/detail/widened.hpp"
@@ -171,10 +172,10 @@ class GateSums {
   Index batch_ = 1;
   Index sets_ = 0;
   Index keys_ = 0;
-  Index capacity_ = 0;              // the row stride
-  std::vector<double> high_, low_;  // [batch, sets, capacity]
-  std::vector<float> weakest_;      // the same: the least |log gate| so far that is not 0
-  std::vector<Index> shut_;         // the same, or empty: the last shut gate so far
+  Index capacity_ = 0;             // the row stride
+  LineVector<double> high_, low_;  // [batch, sets, capacity]
+  std::vector<float> weakest_;     // the same: the least |log gate| so far that is not 0
+  std::vector<Index> shut_;        // the same, or empty: the last shut gate so far
 };
 
 }  // namespace detail
