@@ -189,16 +189,20 @@ class KeyValueCache {
   /// Keys [key, key + count) of one head, which lie in one chunk.
   detail::KeyTile<Scalar> load(Index b, Index h, Index key, Index /*count*/,
                                Scalar* scratch) const {
-    const auto& e = entries_[static_cast<std::size_t>(b)];
-    const Index slot = e.front() + key;
-    const T* keys = e.data(slot) + h * shape_.head_size();
-    const Index column = slot % detail::kKeys;
     if constexpr (std::same_as<T, Scalar>) {
-      return {keys + column, keys + shape_.values() + column * shape_.value_columns};
+      return in_place(b, h, key);
     } else {
-      detail::load(keys, 1, shape_.head_size(), scratch);
+      const Index column = (front(b) + key) % detail::kKeys;
+      detail::load(in_place(b, h, key).keys - column, 1, shape_.head_size(), scratch);
       return {scratch + column, scratch + shape_.values() + column * shape_.value_columns};
     }
+  }
+  /// The same as they lie in memory.
+  detail::KeyTile<T> in_place(Index b, Index h, Index key) const {
+    const auto& e = entries_[static_cast<std::size_t>(b)];
+    const Index slot = e.front() + key, column = slot % detail::kKeys;
+    const T* keys = e.data(slot) + h * shape_.head_size();
+    return {keys + column, keys + shape_.values() + column * shape_.value_columns};
   }
   /// One key or value [dim] of a token, widened.
   void read_key(Index b, Index token, Index h, Scalar* out) const {

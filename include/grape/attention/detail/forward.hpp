@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <limits>
 #include <span>
@@ -94,12 +95,13 @@ class QueryRun {
   }
 
   /// scores [rows, kKeys] of keys [key, key + count) <- q k^T + bias, hidden ones -infinity, up to
-  /// whole registers of columns. Only the bias is told where all of the keys are padding.
+  /// whole registers of columns. Only the bias is told where all of the keys are padding. `ahead`
+  /// are the keys of the next tile (see multiply).
   void score(const AttentionPlan<A>& plan, const Visibility& visible, Index heads, const A* keys,
-             Index key, Index count, A* scores) {
+             Index key, Index count, A* scores, const A* ahead) {
     const Index columns = round_to_lanes<A>(count);
-    multiply<Start::zero>(Factor<A>{memory_.data(), dim_, 1}, keys, kKeys, scores, kKeys, rows_,
-                          dim_, columns);
+    multiply<Start::zero, A>({memory_.data(), dim_, 1}, keys, kKeys, scores, kKeys, rows_, dim_,
+                             columns, nullptr, ahead);
     add_bias(plan, heads, key, count, scores);
     mask_tile(visible, first_, rows_, key, count, scores);
   }
@@ -111,10 +113,10 @@ class QueryRun {
   }
 
   /// Takes the tile of scores, which become weights, and its values into the output.
-  void take(A* scores, const A* values, Index count) {
+  void take(A* scores, const A* values, Index count, const A* ahead) {
     softmax_tile(scores, rows_, round_to_lanes<A>(count), state_);
     multiply<Start::scaled>(Factor<A>{scores, kKeys, 1}, values, value_columns_, output(),
-                            value_columns_, rows_, count, value_columns_, state_.rescale);
+                            value_columns_, rows_, count, value_columns_, state_.rescale, ahead);
   }
 
   /// Whether no key before `end` can get a weight of plan.skip_below or more: its product is
@@ -197,9 +199,18 @@ void attend_forward(const TensorView<const Q>& q, const Tiles& tiles, const Tens
         continue;
       }
       const KeyTile<A> tile = tiles.load(b, h / group, key, count, scratch.data());
+      KeyTile<A> next{};
+      if constexpr (requires {
+                      { tiles.in_place(b, h, key) } -> std::same_as<KeyTile<A>>;
+                    }) {
+        if (key > range.first) {
+          next = tiles.in_place(b, h / group, tile_start(key, tiles.front(b)));
+        }
+      }
       for (auto& member : members) {
-        member.score(plan, visible, heads, tile.keys, key, count, scores);
-        member.take(scores, tile.values, count);
+        member.score(plan, visible, heads, tile.keys, key, count, scores, next.keys);
+        member.take(scores, tile.values, count, next.values);
+        next = {};  // fetched once is enough
       }
     }
     for (auto& member : members) member.finish(out, plan);

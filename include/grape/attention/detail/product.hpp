@@ -51,7 +51,8 @@ void multiply_reference(Factor<A> a, const A* b, Index b_step, A* c, Index c_ste
 /// R rows and N registers of columns: R * N sums stay in registers over the whole depth.
 template <Start start, int R, int N, class A>
 GRAPE_INLINE void multiply_block(Factor<A> a, const A* GRAPE_RESTRICT b, Index b_step,
-                                 A* GRAPE_RESTRICT c, Index c_step, Index depth, const A* factor) {
+                                 A* GRAPE_RESTRICT c, Index c_step, Index depth, const A* factor,
+                                 const A* ahead) {
   constexpr int W = kVectorWidth<A>;
   using V = Vector<A, W>;
   V sum[R][N];
@@ -64,6 +65,11 @@ GRAPE_INLINE void multiply_block(Factor<A> a, const A* GRAPE_RESTRICT b, Index b
   const A* left[R];
   for (int r = 0; r < R; ++r) left[r] = a.data + r * a.row;
   for (Index k = 0; k < depth; ++k, b += b_step) {
+    if constexpr (R == 1) {  // more rows have enough to do with a line of b
+      if (ahead != nullptr) {
+        for (int n = 0; n < N; ++n) __builtin_prefetch(ahead + k * b_step + n * W);
+      }
+    }
     V right[N];
     for (int n = 0; n < N; ++n) right[n] = load_elements<W>(b + n * W);
     for (int r = 0; r < R; ++r) {
@@ -83,33 +89,37 @@ inline constexpr int kProductLanes = GRAPE_VECTOR_BYTES == 64 ? 4 : 2;
 
 template <Start start, int N, class A>
 GRAPE_INLINE void multiply_panel(Factor<A> a, const A* b, Index b_step, A* c, Index c_step,
-                                 Index rows, Index depth, const A* factor) {
+                                 Index rows, Index depth, const A* factor, const A* ahead) {
   constexpr int R = kProductRows;
   Index r = 0;
   for (; r + R <= rows; r += R, a.data += R * a.row, c += R * c_step) {
     multiply_block<start, R, N>(a, b, b_step, c, c_step, depth,
-                                start == Start::scaled ? factor + r : nullptr);
+                                start == Start::scaled ? factor + r : nullptr, ahead);
   }
   for (; r < rows; ++r, a.data += a.row, c += c_step) {
     multiply_block<start, 1, N>(a, b, b_step, c, c_step, depth,
-                                start == Start::scaled ? factor + r : nullptr);
+                                start == Start::scaled ? factor + r : nullptr, ahead);
   }
 }
 #endif
 
 /// C [rows, columns] = start + a [rows, depth] b [depth, columns], with columns a multiple of
 /// kLane. Every entry is summed in the order of the depth, whatever the block that it falls into.
+///
+/// `ahead`, if any, is the matrix of b's shape that the caller reads next: a product of a row or
+/// two waits for memory alone, and so fetches its lines on the way.
 template <Start start, class A>
 void multiply(Factor<A> a, const A* b, Index b_step, A* c, Index c_step, Index rows, Index depth,
-              Index columns, const A* factor = nullptr) {
+              Index columns, const A* factor = nullptr, [[maybe_unused]] const A* ahead = nullptr) {
 #if GRAPE_VECTORS
   constexpr int W = kVectorWidth<A>, N = kProductLanes;
+  const auto column = [&](Index n) { return ahead == nullptr ? nullptr : ahead + n; };
   Index n = 0;
   for (; n + N * W <= columns; n += N * W) {
-    multiply_panel<start, N>(a, b + n, b_step, c + n, c_step, rows, depth, factor);
+    multiply_panel<start, N>(a, b + n, b_step, c + n, c_step, rows, depth, factor, column(n));
   }
   for (; n < columns; n += W) {
-    multiply_panel<start, 1>(a, b + n, b_step, c + n, c_step, rows, depth, factor);
+    multiply_panel<start, 1>(a, b + n, b_step, c + n, c_step, rows, depth, factor, column(n));
   }
 #else
   multiply_reference<start>(a, b, b_step, c, c_step, rows, depth, columns, factor);
