@@ -55,15 +55,15 @@ TEST_P(Training, LearnsARepeatedText) {
 // Decoding in pieces of any size gives the probabilities of the forward pass over the whole, also
 // where a query sees the last keys alone and the cache lets go of the others.
 TEST_P(Training, CacheEqualsForwardPass) {
-  constexpr Index kLength = 70;  // more than a tile of keys
-  const std::vector<Byte> text = random_text(kLength + 1, 256);
+  constexpr Index kTokens = 70;  // more than a tile of keys
+  const std::vector<Byte> text = random_text(kTokens + 1, 256);
   for (const std::optional<Index> window : {std::optional<Index>(), std::optional<Index>(19)}) {
     Model<double> model({16, 2, 2, GetParam(), window});
     const Vector<double> parameters = initial_parameters<double>(model.layout(), 21);
     const Vector<double> losses = model.losses(parameters, text, 1);
-    for (const Index piece : {Index{1}, Index{3}, Index{66}, kLength}) {
-      for (Index start = 0; start < kLength; start += piece) {
-        const Index count = std::min(piece, kLength - start);
+    for (const Index piece : {Index{1}, Index{3}, Index{66}, kTokens}) {
+      for (Index start = 0; start < kTokens; start += piece) {
+        const Index count = std::min(piece, kTokens - start);
         const auto next = std::span(text).subspan(static_cast<std::size_t>(start),
                                                   static_cast<std::size_t>(count));
         const Matrix<double> logits = model.decode(parameters, next, start);
