@@ -199,13 +199,12 @@ void attend_forward(const TensorView<const Q>& q, const Tiles& tiles, const Tens
         continue;
       }
       const KeyTile<A> tile = tiles.load(b, h / group, key, count, scratch.data());
-      KeyTile<A> next{};
+      KeyTile<A> next{};  // the tile before this one, where it can be read as it lies in memory
       if constexpr (requires {
                       { tiles.in_place(b, h, key) } -> std::same_as<KeyTile<A>>;
                     }) {
-        if (key > range.first) {
-          next = tiles.in_place(b, h / group, tile_start(key, tiles.front(b)));
-        }
+        const Index before = tile_start(key, tiles.front(b));
+        if (key > range.first && key - before == kKeys) next = tiles.in_place(b, h / group, before);
       }
       for (auto& member : members) {
         member.score(plan, visible, heads, tile.keys, key, count, scores, next.keys);
