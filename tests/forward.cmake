@@ -4,7 +4,7 @@ cmake_minimum_required(VERSION 3.24)
 # fwd.hpp declares every public class template that nobody has to include interop/ for.
 file(READ "${INCLUDE_DIR}/grape/fwd.hpp" forward)
 file(GLOB_RECURSE headers RELATIVE "${INCLUDE_DIR}/grape" "${INCLUDE_DIR}/grape/*.hpp")
-list(FILTER headers EXCLUDE REGEX "/detail/|^interop/|^conformance/|^[^/]*$")
+list(FILTER headers EXCLUDE REGEX "/detail/|^interop/|^[^/]*$")
 set(seen 0)
 set(missing "")
 foreach(header IN LISTS headers)

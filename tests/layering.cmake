@@ -3,23 +3,21 @@ cmake_minimum_required(VERSION 3.24)
 # cmake -DINCLUDE_DIR= -P layering.cmake
 # The rules of the house, each a failure with the header's name:
 # - a header includes its own floor, without a circle, or lower floors, never a higher one;
-# - nobody includes the side wings interop/ and conformance/;
+# - nobody includes the side wing interop/;
 # - core, path, spectrum and fwd.hpp reach no Eigen header, directly or through others;
 # - the library's own headers are included by their full name, "grape/...", and exist.
-set(floors core math path spectrum generator group encoder apply attention interop conformance)
-set(wings interop conformance)
+set(floors core math path spectrum generator group encoder apply attention interop)
 set(without_eigen core path spectrum fwd.hpp)
 set(problems "")
 
-# floor_of(header): its floor's number; the headers at the top level stand below the wings only.
+# floor_of(header): its floor's number; the headers at the top level stand below the wing only.
 function(floor_of header out)
   string(REGEX MATCH "^[^/]+" folder "${header}")
   if(header MATCHES "/")
     list(FIND floors "${folder}" floor)
   else()
     list(LENGTH floors floor)
-    list(LENGTH wings count)
-    math(EXPR floor "${floor} - ${count}")
+    math(EXPR floor "${floor} - 1")
   endif()
   set(${out} ${floor} PARENT_SCOPE)
 endfunction()
@@ -47,11 +45,10 @@ foreach(header IN LISTS headers)
       endif()
       floor_of("${included}" included_floor)
       string(REGEX MATCH "^[^/]+" folder "${header}")
-      string(REGEX MATCH "^[^/]+" wing "${included}")
-      if(wing IN_LIST wings AND NOT folder STREQUAL wing)
-        list(APPEND problems "${header} includes ${included}: nobody includes ${wing}")
+      if(included MATCHES "^interop/" AND NOT folder STREQUAL "interop")
+        list(APPEND problems "${header} includes ${included}: nobody includes interop")
       elseif(included_floor GREATER floor OR (NOT included MATCHES "/" AND header MATCHES "/"
-             AND NOT folder IN_LIST wings))
+             AND NOT folder STREQUAL "interop"))
         list(APPEND problems "${header} includes ${included}: upwards")
       endif()
     elseif(line MATCHES "\"")

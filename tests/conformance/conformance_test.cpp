@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "grape/conformance/conformance.hpp"
+#include "grape/interop/conformance.hpp"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdio>
 
-#include <grape/conformance/conformance.hpp>
+#include <grape/interop/conformance.hpp>
 
 int main() {
   using grape::Index;

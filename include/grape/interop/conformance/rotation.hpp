@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "grape/conformance/golden.hpp"
-#include "grape/conformance/report.hpp"
+#include "grape/interop/conformance/golden.hpp"
+#include "grape/interop/conformance/report.hpp"
 #include "grape/core/pairing.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/core/view.hpp"

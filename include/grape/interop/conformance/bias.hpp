@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "grape/conformance/golden.hpp"
-#include "grape/conformance/report.hpp"
+#include "grape/interop/conformance/golden.hpp"
+#include "grape/interop/conformance/report.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/core/view.hpp"
 

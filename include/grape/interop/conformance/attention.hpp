@@ -13,10 +13,10 @@
 #include <utility>
 #include <vector>
 
-#include "grape/conformance/bias.hpp"
-#include "grape/conformance/golden.hpp"
-#include "grape/conformance/report.hpp"
-#include "grape/conformance/rotation.hpp"
+#include "grape/interop/conformance/bias.hpp"
+#include "grape/interop/conformance/golden.hpp"
+#include "grape/interop/conformance/report.hpp"
+#include "grape/interop/conformance/rotation.hpp"
 #include "grape/core/pairing.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/core/view.hpp"
