@@ -179,13 +179,13 @@ GRAPE_INLINE bool lies_along_heads(const RotationTile<T>& tile) {
 }
 
 #if GRAPE_VECTORS
-/// Tokens of whole heads of 2 R registers. By value, not as a tile: for all that the compiler
-/// knows, a store into x changes what is read from memory for the next token.
-template <int W, int R, Pairing pairing, bool inverse, class T, class A = accumulation_t<T>>
-GRAPE_INLINE void rotate_tokens(T* x, Index token_step, Index head_step, const A* rows,
-                                Index row_step, Index tokens, Index heads) {
-  for (Index t = 0; t < tokens; ++t, x += token_step, rows += row_step) {
-    rotate_block<W, R, pairing, inverse>(x, head_step, rows, rows + R * W, 0, R * W, heads);
+/// Tokens of whole heads of 2 R registers. The tile comes by value: for all that the compiler
+/// knows, a store into x changes what another holds for the next token.
+template <int W, int R, Pairing pairing, bool inverse, class T>
+GRAPE_INLINE void rotate_tokens(RotationTile<T> tile, Index head_step) {
+  for (; tile.tokens > 0; --tile.tokens, tile.x += tile.token_step, tile.rows += tile.row_step) {
+    rotate_block<W, R, pairing, inverse>(tile.x, head_step, tile.rows, tile.rows + R * W, 0, R * W,
+                                         tile.heads);
   }
 }
 
@@ -196,13 +196,9 @@ GRAPE_INLINE bool rotate_whole_heads(const RotationTile<T>& tile) {
   constexpr int W = kVectorWidth<accumulation_t<T>>;
   constexpr Index kPlanes = R * W;
   if (tile.turning != kPlanes || tile.planes != kPlanes) return false;
-  if (tile.head_step == 2 * kPlanes) {  // side by side: this step is a constant, too
-    rotate_tokens<W, R, pairing, inverse>(tile.x, tile.token_step, 2 * kPlanes, tile.rows,
-                                          tile.row_step, tile.tokens, tile.heads);
-  } else {
-    rotate_tokens<W, R, pairing, inverse>(tile.x, tile.token_step, tile.head_step, tile.rows,
-                                          tile.row_step, tile.tokens, tile.heads);
-  }
+  // Heads side by side: the step is a constant, too.
+  tile.head_step == 2 * kPlanes ? rotate_tokens<W, R, pairing, inverse>(tile, 2 * kPlanes)
+                                : rotate_tokens<W, R, pairing, inverse>(tile, tile.head_step);
   return true;
 }
 #endif
