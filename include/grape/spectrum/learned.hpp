@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -54,13 +55,12 @@ inline void learned_vjp(const Spectrum& spectrum, double scale,
                         std::span<double> d_log_frequencies) {
   detail::check_positive("scale", scale);
   const std::size_t count = spectrum.frequencies().size();
-  if (d_frequencies.size() != count || d_log_frequencies.size() != count) {
-    detail::fail(d_frequencies.size() != count ? "d_frequencies" : "d_log_frequencies",
-                 detail::text(d_frequencies.size() != count ? d_frequencies.size()
-                                                            : d_log_frequencies.size(),
-                              " entries"),
-                 detail::text(count, " (sets x planes of the spectrum)"));
-  }
+  const auto check = [&](std::string_view argument, std::size_t got) {
+    detail::check_entries(argument, got, static_cast<Index>(count),
+                          "sets x planes of the spectrum");
+  };
+  check("d_frequencies", d_frequencies.size());
+  check("d_log_frequencies", d_log_frequencies.size());
   for (std::size_t i = 0; i < count; ++i) {
     d_log_frequencies[i] += d_frequencies[i] * spectrum.frequencies()[i] / scale;
   }
