@@ -13,13 +13,13 @@
 #include <utility>
 #include <vector>
 
+#include "grape/core/pairing.hpp"
+#include "grape/core/scalar.hpp"
+#include "grape/core/view.hpp"
 #include "grape/interop/conformance/bias.hpp"
 #include "grape/interop/conformance/golden.hpp"
 #include "grape/interop/conformance/report.hpp"
 #include "grape/interop/conformance/rotation.hpp"
-#include "grape/core/pairing.hpp"
-#include "grape/core/scalar.hpp"
-#include "grape/core/view.hpp"
 
 namespace grape::inline v0::conformance {
 

@@ -12,10 +12,10 @@
 #include <utility>
 #include <vector>
 
-#include "grape/interop/conformance/golden.hpp"
-#include "grape/interop/conformance/report.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/core/view.hpp"
+#include "grape/interop/conformance/golden.hpp"
+#include "grape/interop/conformance/report.hpp"
 
 namespace grape::inline v0::conformance {
 
