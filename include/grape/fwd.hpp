@@ -16,11 +16,11 @@
 namespace grape::inline v0 {
 
 // core/
-template <Element T>
+template <class T>
 class StridedView;
-template <Element T>
+template <class T>
 class TensorView;
-template <Element T>
+template <class T>
 class ScoreView;
 struct Serial;
 

@@ -245,9 +245,13 @@ TEST(Rerotate, RejectsWhatDoesNotFitAndWritesNothing) {
   EXPECT_TRUE(shift.pending());
   EXPECT_TRUE(rejects([&] { rerotate(rope, 1, narrow); }, "keys dim", "6", "at least 8"));
   EXPECT_TRUE(rejects([&] { rerotate(rounded, 1, keys); }, "encoder", "rounded", "exact"));
-  EXPECT_TRUE(rejects([&] { rerotate(axial, 1, keys); }, "positions", "1 axes", "2 axes"));
+  EXPECT_TRUE(rejects([&] { rerotate(axial, 1, keys); }, "delta", "1 axes", "2"));
+  EXPECT_TRUE(
+      rejects([&] { rerotate(axial, Positions::shared(three), keys); }, "deltas", "1 axes", "2"));
+  EXPECT_TRUE(rejects([&] { rerotate(rope, std::uint64_t{1} << 63, keys); }, "delta",
+                      "9223372036854775808", "64 bits"));
   both.add(1);
-  EXPECT_TRUE(rejects([&] { rerotate(rope, both, keys); }, "positions", "2 axes", "one position"));
+  EXPECT_TRUE(rejects([&] { rerotate(rope, both, keys); }, "deltas", "2 axes", "1"));
   EXPECT_TRUE(same_bits(x, before));
 }
 

@@ -11,6 +11,7 @@
 #include "support/errors.hpp"
 #include "support/executors.hpp"
 #include "support/golden.hpp"
+#include "support/matrices.hpp"
 #include "support/pairings.hpp"
 #include "support/random.hpp"
 #include "support/reference.hpp"
@@ -277,6 +278,49 @@ TEST(RotationVjp, InPlaceViewsMayDifferInTheStrideOfASingleEntry) {
                             grape::blhd(y.data(), 1, 2, 1, 4));
   EXPECT_NO_THROW(grape::apply_rotation_vjp(action, padded, dense));
   EXPECT_EQ(x, y);
+}
+
+// <w, G^-1 x> = <G^-T w, x>, on coordinates and in a frame, with an attention factor of any size.
+TEST(InverseRotationVjp, IsTheTransposeOfTheInverse) {
+  Random random(110);
+  const auto check = [&](const auto& encoder, double factor) {
+    const auto action = encoder.at(Positions::range(-3, 5));
+    const std::vector<double> x = random.uniforms(60, -1, 1), w = random.uniforms(60, -1, 1);
+    const auto view = [](std::vector<double>& of) { return grape::blhd(of.data(), 1, 5, 2, 6); };
+    std::vector<double> out = x, d_out = w, d_x(60);
+    grape::apply_inverse_rotation(action, view(out));
+    grape::apply_inverse_rotation_vjp(action, view(d_out), view(d_x));
+    EXPECT_EQ(d_out, w);
+    double forward = 0, backward = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      forward += w[i] * out[i];
+      backward += d_x[i] * x[i];
+    }
+    EXPECT_NEAR(forward, backward, 60 * 0x1p-52 * (std::max)(1.0, 1 / factor));
+    grape::apply_inverse_rotation_vjp(action, view(d_out), view(d_out));
+    EXPECT_TRUE(same_bits(d_out, d_x));
+  };
+  for (const double factor : {1.0, 1.3, 1e-18, 1e18}) {
+    const Spectrum spectrum({0.9, -0.2}, factor);
+    check(grape::RoPE<double>(spectrum), factor);
+    check(grape::RoPE<double, Pairing::interleaved>(spectrum), factor);
+    const auto frame = grape::frame::orthonormalized(random_matrix(random, 6, 4));
+    check(grape::FramedRoPE<double>(frame, spectrum), factor);
+  }
+}
+
+TEST(RotationVjp, InverseUndoesAnyAttentionFactor) {
+  for (const double factor : {1e-18, 0.3, 1e18}) {
+    const grape::RoPE<float> rope(Spectrum({0.9, -0.2}, factor));
+    const auto action = rope.at(Positions::range(1, 3));
+    std::vector<float> x{1, 2, 3, 4, -1, 2, -3, 4, 5, 6, 7, 8};
+    const std::vector<float> before = x;
+    grape::apply_rotation(action, grape::blhd(x.data(), 1, 3, 1, 4));
+    grape::apply_inverse_rotation(action, grape::blhd(x.data(), 1, 3, 1, 4));
+    for (std::size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], before[i], 1e-5) << factor;
+  }
+  EXPECT_TRUE(rejects([] { Spectrum({1.0}, 1e19); }, "attention_factor", "1e+19", "1e18"));
+  EXPECT_TRUE(rejects([] { Spectrum({1.0}, 0x1p-70); }, "attention_factor", "e-22", "1e-18"));
 }
 
 TEST(RotationVjp, FiniteDifferences) {

@@ -132,7 +132,12 @@ TEST(AngleProfile, ARecurrenceNeedsAGeometricSpectrum) {
       [&] {
         build(Spectrum({0.0, 0.5, 0.5}));
       },
-      "frequencies[2]", "0.5", "float32_recurrence"));
+      "frequencies[0]", "0", "divides by"));
+  EXPECT_TRUE(rejects(
+      [&] {
+        build(Spectrum::per_head({1.0, 0.5, 1e-50, 0.5}, 2));
+      },
+      "frequencies[2]", "1e-50", "divides by"));
 }
 
 // Hugging Face's rotary embedding in float32, given its own frequencies: its rounding meets it to a

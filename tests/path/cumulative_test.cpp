@@ -60,6 +60,12 @@ TEST(PhaseIncrementsVjp, ChunksGiveWhatTheWholeDoes) {
   for (std::size_t i = 0; i < whole.size(); ++i) EXPECT_NEAR(parts[i], whole[i], 40 * 0x1p-53);
 }
 
+TEST(PhaseIncrementsVjp, WorksInPlace) {
+  std::vector<double> d{1, 2, 3, 4, 5, 6};
+  phase_increments_vjp(d, 1, 3, 2, d);  // [3, 2], added to what is there
+  EXPECT_EQ(d, (std::vector<double>{1 + 8, 2 + 10, 3 + 5, 4 + 6, 5, 6}));
+}
+
 TEST(PhaseIncrementsVjp, RejectsOtherSizes) {
   std::vector<double> six(6), five(5);
   EXPECT_TRUE(rejects([&] { phase_increments_vjp(five, 1, 3, 2, six); }, "d_phase", "5 entries",

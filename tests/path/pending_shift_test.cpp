@@ -56,6 +56,8 @@ TEST(PendingShift, RejectsWhatIsOutOfRange) {
   PendingShift shift(3);
   EXPECT_TRUE(rejects([] { PendingShift(-1); }, "tokens", "-1", ">= 0"));
   EXPECT_TRUE(rejects([] { PendingShift(1, 0); }, "axes", "0", ">= 1"));
+  EXPECT_TRUE(
+      rejects([] { PendingShift(grape::Index{1} << 62, 4); }, "axes", "4", "a list that fits"));
   EXPECT_TRUE(rejects([&] { shift.add(1, 4, 1); }, "tokens", "[1, 4)", "3 tokens"));
   EXPECT_TRUE(rejects([&] { shift.add(2, 1, 1); }, "tokens", "[2, 1)", "3 tokens"));
   EXPECT_TRUE(rejects([&] { shift.erase(-1, 1); }, "tokens", "[-1, 1)", "3 tokens"));

@@ -26,11 +26,27 @@ inline constexpr Index kBiasRows = 64;
 inline constexpr Index kBiasBufferRows = 8;
 inline constexpr Index kBiasColumns = 512;
 
-template <Accumulator A, Element T>
-void check_bias(const BiasAction<A>& bias, const ScoreView<T>& scores, std::string_view argument) {
+/// Whether a bias of A goes with scores of T; a mistake is said once, here, and by what asks before
+/// it instantiates more, alone.
+template <class A, class T>
+consteval bool goes_with_scores() {
   static_assert(std::same_as<A, accumulation_t<T>>,
                 "grape: a BiasAction<float> goes with float, half and bfloat16 scores, a "
                 "BiasAction<double> with double scores");
+  return std::same_as<A, accumulation_t<T>>;
+}
+
+/// Whether it can be added to them.
+template <class A, class T>
+consteval bool adds_to_scores() {
+  static_assert(!std::is_const_v<T>,
+                "grape: add_bias works in place: pass a view of scores that are not const");
+  return goes_with_scores<A, T>() && !std::is_const_v<T>;
+}
+
+template <Accumulator A, Element T>
+void check_bias(const BiasAction<A>& bias, const ScoreView<T>& scores, std::string_view argument) {
+  static_cast<void>(goes_with_scores<A, T>());
   if (scores.queries() != bias.queries()) {
     fail(text(argument, " queries"), text(scores.queries()),
          text("the ", bias.queries(), " query positions of the bias"));
@@ -132,6 +148,40 @@ void leaf_vjp(const BiasAction<A>& bias, const ScoreView<T>& d_scores,
   for (std::size_t i = 0; i < partial.size(); ++i) gradients.slopes[i % of_sets] += partial[i];
 }
 
+/// add_bias() to scores that fit.
+template <class A, class T, Executor E>
+void add_to_scores(const BiasAction<A>& bias, const ScoreView<T>& scores, const E& executor) {
+  const Index heads = scores.heads();
+  executor.run(scores.batch() * heads, [&](Index i) {
+    const Index b = i / heads, h = i % heads;
+    ScoreTile where{
+        bias.batch() == 1 ? 0 : b, parameter_set(h, heads, bias.heads()), 0, 0, 0, scores.keys()};
+    if constexpr (std::same_as<T, A>) {
+      if (scores.stride(3) == 1) {
+        for (; where.query < scores.queries(); where.query += kBiasRows) {
+          where.queries = (std::min)(kBiasRows, scores.queries() - where.query);
+          double carry[kBiasRows] = {};
+          bias.add_tile(where, &scores(b, h, where.query, 0), scores.stride(2), carry);
+        }
+        return;
+      }
+    }
+    alignas(64) A tile[kBiasBufferRows * kBiasColumns];
+    double carry[kBiasBufferRows];
+    const auto row = [&](Index r) { return tile + r * kBiasColumns; };
+    for_each_tile_backwards(where, scores.queries(), scores.keys(), [&](const ScoreTile& t) {
+      if (t.key + t.keys == scores.keys()) std::fill_n(carry, kBiasBufferRows, 0.0);
+      for (Index r = 0; r < t.queries; ++r) {
+        load(&scores(b, h, t.query + r, t.key), scores.stride(3), t.keys, row(r));
+      }
+      bias.add_tile(t, tile, kBiasColumns, carry);
+      for (Index r = 0; r < t.queries; ++r) {
+        store(row(r), scores.stride(3), t.keys, &scores(b, h, t.query + r, t.key));
+      }
+    });
+  });
+}
+
 }  // namespace detail
 
 /// Adds the bias to attention scores [batch, heads, queries, keys] in place: scores += b_h(i, j).
@@ -142,44 +192,12 @@ void leaf_vjp(const BiasAction<A>& bias, const ScoreView<T>& d_scores,
 /// Throws ArgumentError, before anything is written, if the batch, heads, queries or keys of the
 /// view do not fit the action.
 template <Accumulator A, Element T, Executor E = Serial>
-requires(!std::is_const_v<T>) void add_bias(const BiasAction<A>& bias, ScoreView<T> scores,
-                                            const E& executor = {}) {
-  // Said here too, where compilers come first.
-  static_assert(std::same_as<A, accumulation_t<T>>,
-                "grape: a BiasAction<float> goes with float, half and bfloat16 scores, a "
-                "BiasAction<double> with double scores");
-  if (scores.empty()) return;
-  detail::check_bias(bias, scores, "scores");
-  const Index heads = scores.heads();
-  executor.run(scores.batch() * heads, [&](Index i) {
-    const Index b = i / heads, h = i % heads;
-    ScoreTile where{
-        bias.batch() == 1 ? 0 : b, parameter_set(h, heads, bias.heads()), 0, 0, 0, scores.keys()};
-    if constexpr (std::same_as<T, A>) {
-      if (scores.stride(3) == 1) {
-        for (; where.query < scores.queries(); where.query += detail::kBiasRows) {
-          where.queries = (std::min)(detail::kBiasRows, scores.queries() - where.query);
-          double carry[detail::kBiasRows] = {};
-          bias.add_tile(where, &scores(b, h, where.query, 0), scores.stride(2), carry);
-        }
-        return;
-      }
-    }
-    alignas(64) A tile[detail::kBiasBufferRows * detail::kBiasColumns];
-    double carry[detail::kBiasBufferRows];
-    const auto row = [&](Index r) { return tile + r * detail::kBiasColumns; };
-    detail::for_each_tile_backwards(
-        where, scores.queries(), scores.keys(), [&](const ScoreTile& t) {
-          if (t.key + t.keys == scores.keys()) std::fill_n(carry, detail::kBiasBufferRows, 0.0);
-          for (Index r = 0; r < t.queries; ++r) {
-            detail::load(&scores(b, h, t.query + r, t.key), scores.stride(3), t.keys, row(r));
-          }
-          bias.add_tile(t, tile, detail::kBiasColumns, carry);
-          for (Index r = 0; r < t.queries; ++r) {
-            detail::store(row(r), scores.stride(3), t.keys, &scores(b, h, t.query + r, t.key));
-          }
-        });
-  });
+void add_bias(const BiasAction<A>& bias, ScoreView<T> scores, const E& executor = {}) {
+  if constexpr (detail::adds_to_scores<A, T>()) {
+    if (scores.empty()) return;
+    detail::check_bias(bias, scores, "scores");
+    detail::add_to_scores(bias, scores, executor);
+  }
 }
 
 /// The gradients of add_bias with respect to the bias's parameters, added to what `gradients`

@@ -5,6 +5,8 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -41,12 +43,18 @@ concept Shiftable = is_shiftable<E>;
 
 namespace detail {
 
+/// Whether Enc is Shiftable; it does not compile where it is not.
 template <class Enc>
-void check_shift(const Enc& encoder) {
+consteval bool moves_keys() {
   static_assert(Shiftable<Enc>,
                 "grape: rerotate needs an encoder that turns keys by their positions (RoPE, "
                 "AxialRoPE): a contextual phase depends on the tokens between, a bias leaves keys "
                 "as they are");
+  return Shiftable<Enc>;
+}
+
+template <Shiftable Enc>
+void check_shift(const Enc& encoder) {
   if constexpr (requires { encoder.generator().profile(); }) {
     if (encoder.generator().profile() != AngleProfile::exact) {
       fail("encoder", "rounded angles, which do not add up",
@@ -55,8 +63,19 @@ void check_shift(const Enc& encoder) {
   }
 }
 
+/// Axes of the positions that an encoder takes.
+template <Shiftable Enc>
+Index shift_axes(const Enc& encoder) {
+  if constexpr (requires { encoder.path().axes(); }) return encoder.path().axes();
+  return 1;
+}
+
+inline void check_delta_axes(std::string_view argument, Index got, Index wanted) {
+  if (got != wanted) fail(argument, text(got, " axes"), text(wanted, ", those of the encoder"));
+}
+
 /// The encoder without its attention factor.
-template <class Enc>
+template <Shiftable Enc>
 auto unscaled(const Enc& encoder) {
   using G = std::remove_cvref_t<decltype(encoder.generator().unscaled())>;
   using P = std::remove_cvref_t<decltype(encoder.path())>;
@@ -70,21 +89,30 @@ auto unscaled(const Enc& encoder) {
 /// axes: a key rotated at n is then what it would be at n + delta, but for one more rounding.
 /// Throws ArgumentError, before anything is written, for deltas or keys that do not fit the
 /// encoder, and for an encoder with rounded angles (AngleProfile).
-template <class Enc, Element T, Executor E = Serial>
+template <Shiftable Enc, Element T, Executor E = Serial>
 void rerotate(const Enc& encoder, const Positions& deltas, TensorView<T> keys,
               const E& executor = {}) {
   detail::check_shift(encoder);
+  detail::check_delta_axes("deltas", deltas.axis_count(), detail::shift_axes(encoder));
   const auto action = detail::unscaled(encoder).at(deltas);
   if (keys.empty()) return;
   detail::check_rotation(action, keys, "keys");
   detail::rotate<detail::Turning::forward>(action, keys, executor);
 }
 
-/// Moves all cached keys by one delta (context shift).
-template <class Enc, std::integral Int, Element T, Executor E = Serial>
+/// Moves all cached keys by one delta (context shift). Throws ArgumentError, before anything is
+/// written, for a delta that does not fit into 64 bits and an encoder of more than one axis.
+template <Shiftable Enc, std::integral Int, Element T, Executor E = Serial>
 void rerotate(const Enc& encoder, Int delta, TensorView<T> keys, const E& executor = {}) {
   constexpr Index kRun = 512;  // tokens that share a prepared action, so that it stays small
   detail::check_shift(encoder);
+  detail::check_delta_axes("delta", 1, detail::shift_axes(encoder));
+  if constexpr (std::unsigned_integral<Int>) {
+    constexpr auto kMost = static_cast<std::uint64_t>((std::numeric_limits<std::int64_t>::max)());
+    if (static_cast<std::uint64_t>(delta) > kMost) {
+      detail::fail("delta", detail::text(delta), "a number that fits into 64 bits with a sign");
+    }
+  }
   if (keys.empty()) return;
   const auto unscaled = detail::unscaled(encoder);
   const std::vector<std::int64_t> deltas(static_cast<std::size_t>((std::min)(kRun, keys.seq())),
@@ -104,7 +132,7 @@ void rerotate(const Enc& encoder, Int delta, TensorView<T> keys, const E& execut
 
 /// Applies what has been added up, in one rotation, and clears it. Keys are left alone, bit for
 /// bit, if nothing is to move.
-template <class Enc, Element T, Executor E = Serial>
+template <Shiftable Enc, Element T, Executor E = Serial>
 void rerotate(const Enc& encoder, PendingShift& shift, TensorView<T> keys, const E& executor = {}) {
   detail::check_shift(encoder);
   if (keys.seq() != shift.tokens()) {
@@ -114,6 +142,12 @@ void rerotate(const Enc& encoder, PendingShift& shift, TensorView<T> keys, const
   if (!shift.pending()) return;
   rerotate(encoder, shift.deltas(), keys, executor);
   shift.clear();
+}
+
+/// Says what an encoder lacks that moves no keys.
+template <class Enc, class... Args>
+requires(!Shiftable<Enc>) void rerotate(const Enc&, Args&&...) {
+  static_cast<void>(detail::moves_keys<Enc>());
 }
 
 }  // namespace grape::inline v0

@@ -31,6 +31,16 @@ void check_frame_gradient(const RotationAction<A>& action, const TensorView<T>& 
   if (!out.empty()) check_rotation(action, out, "out");
 }
 
+template <Turning turning, class A, class T, class U, class E>
+void turn_gradient(const RotationAction<A>& action, const TensorView<U>& d_out,
+                   const TensorView<T>& d_in, const E& executor) {
+  check_same_shape(d_in, d_out, "d_in");
+  if (d_in.empty()) return;
+  check_rotation(action, d_in, "d_in");
+  check_alias(d_out, d_in, "d_in");
+  rotate<turning, T>(action, d_out, d_in, executor);
+}
+
 /// A rotation that is no exp(n L) has no gradient of L.
 template <Accumulator A>
 void check_generator_gradient(const RotationAction<A>& action, std::string_view argument) {
@@ -38,8 +48,10 @@ void check_generator_gradient(const RotationAction<A>& action, std::string_view 
     fail(argument, text("an attention factor of ", action.attention_factor()),
          "a rotation exp(n L), with a factor of 1");
   }
-  if (action.channel(0, 0) != action.channel(0, action.planes() - 1)) {
-    fail(argument, "planes on different axes", "planes that turn by one position");
+  for (Index m = 1; m < action.planes(); ++m) {
+    if (action.channel(0, m) != action.channel(0, 0)) {
+      fail(argument, "planes on different axes", "planes that turn by one position");
+    }
   }
 }
 
@@ -106,11 +118,20 @@ template <Accumulator A, Element T, Element U, Executor E = Serial>
 requires(!std::is_const_v<T> && std::same_as<T, std::remove_const_t<U>>) void apply_rotation_vjp(
     const RotationAction<A>& action, TensorView<U> d_out, TensorView<T> d_in,
     const E& executor = {}) {
-  detail::check_same_shape(d_in, d_out, "d_in");
-  if (d_in.empty()) return;
-  detail::check_rotation(action, d_in, "d_in");
-  detail::check_alias(d_out, d_in, "d_in");
-  detail::rotate<detail::Turning::transpose, T>(action, d_out, d_in, executor);
+  detail::turn_gradient<detail::Turning::transpose>(action, d_out, d_in, executor);
+}
+
+/// The gradient of apply_inverse_rotation with respect to its input, in the same way: d_in_t <-
+/// exp(s_t L) d_out_t, divided by the attention factor where there is one.
+template <Accumulator A, Element T, Element U, Executor E = Serial>
+requires(
+    !std::is_const_v<T> &&
+    std::same_as<
+        T, std::remove_const_t<U>>) void apply_inverse_rotation_vjp(const RotationAction<A>& action,
+                                                                    TensorView<U> d_out,
+                                                                    TensorView<T> d_in,
+                                                                    const E& executor = {}) {
+  detail::turn_gradient<detail::Turning::inverse_transpose>(action, d_out, d_in, executor);
 }
 
 /// The gradient of apply_rotation with respect to the frequencies: adds to d_frequencies

@@ -24,6 +24,54 @@
 #include "grape/encoder/sum_bias.hpp"
 
 namespace grape::inline v0 {
+namespace detail {
+
+/// Whether attention of Inputs can be written as T; a mistake is said here alone.
+template <class T, class... Inputs>
+consteval bool attends() {
+  static_assert(!std::is_const_v<T>,
+                "grape: attend writes to `out`: pass a view that is not const");
+  static_assert((std::same_as<std::remove_const_t<Inputs>, std::remove_const_t<T>> && ...),
+                "grape: q, k, v and out must have one element type");
+  return !std::is_const_v<T> && (std::same_as<std::remove_const_t<Inputs>, T> && ...);
+}
+
+/// attend() of one element type.
+template <class T, Executor E>
+void attend_tensors(const TensorView<const T>& q, const TensorView<const T>& k,
+                    const TensorView<const T>& v, const TensorView<T>& out,
+                    const AttendOptions<accumulation_t<T>>& options, const E& executor) {
+  using A = accumulation_t<T>;
+  check_attention_shapes(q, k, v);
+  check_output_shape(out, q, v.dim(), "out");
+  const AttentionPlan<A> plan = plan_attention(q, k.seq(), k.heads(), v.dim(), options);
+  const Rotations<A> rotations = plan_rotations(q, k, options);
+  if (share_elements(q, out) || share_elements(k, out) || share_elements(v, out)) {
+    fail("out", "a view that shares elements with q, k or v", "memory of its own");
+  }
+  if (q.batch() == 0 || q.seq() == 0 || q.heads() == 0) return;
+
+  using Workspace = AttendWorkspace<A>;
+  Workspace own;
+  Workspace& space = options.workspace != nullptr ? *options.workspace : own;
+  const auto run = [&](const auto& turned_queries, const auto& turned_keys) {
+    const TensorTiles tiles(turned_keys, v, options.key_lengths);
+    if (q.seq() <= 2 * kQueries) {
+      attend_forward(turned_queries, tiles, out, plan, executor);
+      return;
+    }
+    const PackedTiles<A> packed(tiles, k.batch(), k.heads(), k.seq(), k.dim(), options.key_lengths,
+                                space, executor);
+    attend_forward(turned_queries, packed, out, plan, executor);
+  };
+  with_rotated(rotations.keys, k, space, Workspace::keys, executor, [&](const auto& turned_keys) {
+    with_rotated(rotations.queries, q, space, Workspace::queries, executor,
+                 [&](const auto& turned_queries) { run(turned_queries, turned_keys); });
+  });
+}
+
+}  // namespace detail
+
 /// Attention without its matrix of scores: with s = scale q_i . k_j + b(i, j),
 ///
 ///   out_i = sum_j softmax_j(s_ij) v_j
@@ -44,43 +92,9 @@ template <Element Q, Element K, Element V, Element T, Executor E = Serial>
 void attend(TensorView<Q> q, TensorView<K> k, TensorView<V> v, TensorView<T> out,
             const std::type_identity_t<AttendOptions<accumulation_t<T>>>& options = {},
             const E& executor = {}) {
-  static_assert(!std::is_const_v<T>,
-                "grape: attend writes to `out`: pass a view that is not const");
-  static_assert(std::same_as<std::remove_const_t<Q>, T> &&
-                    std::same_as<std::remove_const_t<K>, T> &&
-                    std::same_as<std::remove_const_t<V>, T>,
-                "grape: q, k, v and out must have one element type");
-  using A = accumulation_t<T>;
-  const TensorView<const T> queries(q), keys(k), values(v);
-  detail::check_attention_shapes(queries, keys, values);
-  detail::check_output_shape(out, queries, v.dim(), "out");
-  const detail::AttentionPlan<A> plan =
-      detail::plan_attention(queries, k.seq(), k.heads(), v.dim(), options);
-  const detail::Rotations<A> rotations = detail::plan_rotations(queries, keys, options);
-  if (detail::share_elements(q, out) || detail::share_elements(k, out) ||
-      detail::share_elements(v, out)) {
-    detail::fail("out", "a view that shares elements with q, k or v", "memory of its own");
+  if constexpr (detail::attends<T, Q, K, V>()) {
+    detail::attend_tensors<T>(q, k, v, out, options, executor);
   }
-  if (q.batch() == 0 || q.seq() == 0 || q.heads() == 0) return;
-
-  using Workspace = AttendWorkspace<A>;
-  Workspace own;
-  Workspace& space = options.workspace != nullptr ? *options.workspace : own;
-  const auto run = [&](const auto& turned_queries, const auto& turned_keys) {
-    const detail::TensorTiles tiles(turned_keys, values, options.key_lengths);
-    if (q.seq() <= 2 * detail::kQueries) {
-      detail::attend_forward(turned_queries, tiles, out, plan, executor);
-      return;
-    }
-    const detail::PackedTiles<A> packed(tiles, k.batch(), k.heads(), k.seq(), k.dim(),
-                                        options.key_lengths, space, executor);
-    detail::attend_forward(turned_queries, packed, out, plan, executor);
-  };
-  detail::with_rotated(
-      rotations.keys, keys, space, Workspace::keys, executor, [&](const auto& turned_keys) {
-        detail::with_rotated(rotations.queries, queries, space, Workspace::queries, executor,
-                             [&](const auto& turned_queries) { run(turned_queries, turned_keys); });
-      });
 }
 
 /// The tensors of a call of attend(), as attend_vjp takes them.

@@ -19,6 +19,71 @@
 
 namespace grape::inline v0 {
 
+namespace detail {
+
+/// attend() of queries of the cache's element type.
+template <class T, CachedKeys kind, Executor E>
+void attend_cache(const TensorView<const T>& q, const KeyValueCache<T, kind>& cache,
+                  const TensorView<T>& out, const AttendOptions<accumulation_t<T>>& options,
+                  const E& executor) {
+  using A = accumulation_t<T>;
+  check_equal("q batch", q.batch(), cache.batch(), "batch entries of the cache");
+  check_equal("q dim", q.dim(), cache.dim(), "coordinates of the cache's keys");
+  if (q.heads() % cache.key_heads() != 0) {
+    fail("q heads", text(q.heads()), text("a multiple of the ", cache.key_heads(), " key heads"));
+  }
+  check_output_shape(out, q, cache.value_dim(), "out");
+  if (!options.key_lengths.empty()) {
+    fail("key_lengths", "lengths", "none: the cache knows them");
+  }
+  if (!options.query_offsets.empty()) {
+    fail("query_offsets", "offsets", "none: queries are the cache's last tokens");
+  }
+  std::vector<Index> lengths, offsets;
+  for (Index b = 0; b < cache.batch(); ++b) {
+    lengths.push_back(cache.size(b));
+    offsets.push_back(cache.size(b) - q.seq());
+  }
+  AttendOptions<A> own = options;
+  own.causal = true;
+  own.key_lengths = lengths;
+  own.query_offsets = offsets;
+  const auto plan = plan_attention(q, cache.size(), cache.key_heads(), cache.value_dim(), own);
+  if (options.rotation != nullptr) check_rotation(*options.rotation, q, "q");
+  if constexpr (kind == CachedKeys::rotated) {
+    if (options.key_rotation != nullptr) {
+      fail("key_rotation", "a rotation", "none: the cache's keys are rotated already");
+    }
+    check_frequencies(cache.frequencies(), cache.size(), options.rotation, "rotation");
+    if (cache.shift_pending()) {
+      fail("cache", "keys that wait to be moved", "a call of apply_shifts() before");
+    }
+  } else if (options.key_rotation != nullptr) {
+    check_equal("key_rotation seq", options.key_rotation->seq(), cache.size(),
+                "tokens of the cache");
+  }
+  if (share_elements(q, out)) {
+    fail("out", "a view that shares elements with q", "memory of its own");
+  }
+  if (q.seq() == 0 || q.heads() == 0) return;
+  AttendWorkspace<A> own_space;
+  AttendWorkspace<A>& space = options.workspace != nullptr ? *options.workspace : own_space;
+  const auto run = [&](const auto& turned) {
+    if constexpr (kind == CachedKeys::raw) {
+      if (options.key_rotation != nullptr) {
+        const TurnedKeys<A, KeyValueCache<T, kind>> keys(cache, *options.key_rotation, space,
+                                                         executor);
+        attend_forward(turned, keys, out, plan, executor);
+        return;
+      }
+    }
+    attend_forward(turned, cache, out, plan, executor);
+  };
+  with_rotated(options.rotation, q, space, space.queries, executor, run);
+}
+
+}  // namespace detail
+
 /// Attention of new queries [batch, q_len, heads, dim] to all that the cache holds, the queries'
 /// own tokens, which were appended before, among it: query i of batch entry b stands at the token
 /// size(b) - q_len + i, and sees none after it (causal, whatever the options say). A window and a
@@ -32,65 +97,9 @@ template <Element Q, Element T, CachedKeys kind, Executor E = Serial>
 void attend(TensorView<Q> q, const KeyValueCache<T, kind>& cache, TensorView<T> out,
             const std::type_identity_t<AttendOptions<accumulation_t<T>>>& options = {},
             const E& executor = {}) {
-  static_assert(std::same_as<std::remove_const_t<Q>, T>,
-                "grape: q, the cache and out must have one element type");
-  using A = accumulation_t<T>;
-  const TensorView<const T> queries(q);
-  detail::check_equal("q batch", q.batch(), cache.batch(), "batch entries of the cache");
-  detail::check_equal("q dim", q.dim(), cache.dim(), "coordinates of the cache's keys");
-  if (q.heads() % cache.key_heads() != 0) {
-    detail::fail("q heads", detail::text(q.heads()),
-                 detail::text("a multiple of the ", cache.key_heads(), " key heads"));
+  if constexpr (detail::attends<T, Q>()) {
+    detail::attend_cache<T>(q, cache, out, options, executor);
   }
-  detail::check_output_shape(out, queries, cache.value_dim(), "out");
-  if (!options.key_lengths.empty()) {
-    detail::fail("key_lengths", "lengths", "none: the cache knows them");
-  }
-  if (!options.query_offsets.empty()) {
-    detail::fail("query_offsets", "offsets", "none: queries are the cache's last tokens");
-  }
-  std::vector<Index> lengths, offsets;
-  for (Index b = 0; b < cache.batch(); ++b) {
-    lengths.push_back(cache.size(b));
-    offsets.push_back(cache.size(b) - q.seq());
-  }
-  AttendOptions<A> own = options;
-  own.causal = true;
-  own.key_lengths = lengths;
-  own.query_offsets = offsets;
-  const auto plan =
-      detail::plan_attention(queries, cache.size(), cache.key_heads(), cache.value_dim(), own);
-  if (options.rotation != nullptr) detail::check_rotation(*options.rotation, queries, "q");
-  if constexpr (kind == CachedKeys::rotated) {
-    if (options.key_rotation != nullptr) {
-      detail::fail("key_rotation", "a rotation", "none: the cache's keys are rotated already");
-    }
-    detail::check_frequencies(cache.frequencies(), cache.size(), options.rotation, "rotation");
-    if (cache.shift_pending()) {
-      detail::fail("cache", "keys that wait to be moved", "a call of apply_shifts() before");
-    }
-  } else if (options.key_rotation != nullptr) {
-    detail::check_equal("key_rotation seq", options.key_rotation->seq(), cache.size(),
-                        "tokens of the cache");
-  }
-  if (detail::share_elements(q, out)) {
-    detail::fail("out", "a view that shares elements with q", "memory of its own");
-  }
-  if (q.seq() == 0 || q.heads() == 0) return;
-  AttendWorkspace<A> own_space;
-  AttendWorkspace<A>& space = options.workspace != nullptr ? *options.workspace : own_space;
-  const auto run = [&](const auto& turned) {
-    if constexpr (kind == CachedKeys::raw) {
-      if (options.key_rotation != nullptr) {
-        const detail::TurnedKeys<A, KeyValueCache<T, kind>> keys(cache, *options.key_rotation,
-                                                                 space, executor);
-        detail::attend_forward(turned, keys, out, plan, executor);
-        return;
-      }
-    }
-    detail::attend_forward(turned, cache, out, plan, executor);
-  };
-  detail::with_rotated(options.rotation, queries, space, space.queries, executor, run);
 }
 
 }  // namespace grape::inline v0

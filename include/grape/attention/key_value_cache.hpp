@@ -138,7 +138,7 @@ class KeyValueCache {
   template <class Enc>
   void shift(Index b, const Enc& encoder, const KeyShift& by) {
     check_tokens(b, by.begin, by.end);
-    if constexpr (kind == CachedKeys::rotated) {
+    if constexpr (moves_keys<Enc>()) {
       const Index axes = check_encoder(encoder);
       at(b).check_shift(by, axes);
       at(b).shift(by, axes);
@@ -148,7 +148,7 @@ class KeyValueCache {
   template <class Enc>
   void shift(const Enc& encoder, const KeyShift& by) {
     for (Index b = 0; b < batch(); ++b) check_tokens(b, by.begin, by.end);
-    if constexpr (kind == CachedKeys::rotated) {
+    if constexpr (moves_keys<Enc>()) {
       const Index axes = check_encoder(encoder);
       for (const Entry& e : entries_) e.check_shift(by, axes);
       for (Entry& e : entries_) e.shift(by, axes);
@@ -158,7 +158,7 @@ class KeyValueCache {
   /// waits. Throws ArgumentError, and changes nothing, like shift().
   template <class Enc, Executor E = Serial>
   void apply_shifts(const Enc& encoder, const E& executor = {}) {
-    if constexpr (kind == CachedKeys::rotated) {
+    if constexpr (moves_keys<Enc>()) {
       const Index axes = check_encoder(encoder);
       for (const Entry& e : entries_) e.check_axes(axes);
       const auto unscaled = detail::unscaled(encoder);
@@ -232,12 +232,18 @@ class KeyValueCache {
         detail::text("a range within the ", entry(b).size(), " tokens of batch entry ", b));
   }
 
+  /// Whether there are keys for Enc to move; where it cannot, this does not compile.
+  template <class Enc>
+  static consteval bool moves_keys() {
+    if constexpr (kind == CachedKeys::rotated) return detail::moves_keys<Enc>();
+    return false;
+  }
+
   /// Refuses an encoder that did not turn the keys; returns its axes.
   template <class Enc>
   Index check_encoder(const Enc& encoder) const {
     detail::check_shift(encoder);
-    Index axes = 1;
-    if constexpr (requires { encoder.path().axes(); }) axes = encoder.path().axes();
+    const Index axes = detail::shift_axes(encoder);
     if (size() == 0) return axes;
     if (!frequencies_) {
       detail::fail("encoder", "a rotation", "none: the cached keys came without one");

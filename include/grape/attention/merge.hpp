@@ -52,6 +52,48 @@ struct MergeWeights {
   }
 };
 
+/// Whether parts of U can be merged into T; a mistake is said here alone.
+template <class T, class U>
+consteval bool merges() {
+  static_assert(!std::is_const_v<T>,
+                "grape: merge_attention writes to `out`: pass a view that is not const");
+  static_assert(
+      std::same_as<accumulation_t<T>, accumulation_t<U>>,
+      "grape: out and part must both be double, or both of float, half and bfloat16 elements");
+  return !std::is_const_v<T> && std::same_as<accumulation_t<T>, accumulation_t<U>>;
+}
+
+/// merge_attention() of parts that compute in one scalar.
+template <class T, class A, class U, Executor E>
+void merge_parts(const TensorView<T>& out, std::span<A> log_sum, const TensorView<U>& part,
+                 std::span<const A> part_log_sum, const E& executor) {
+  check_same_shape(part, out, "part");
+  const Index rows = out.batch() * out.heads() * out.seq();
+  check_entries("log_sum", log_sum.size(), rows, "batch x heads x queries");
+  check_entries("part_log_sum", part_log_sum.size(), rows, "batch x heads x queries");
+  if (share_elements(out, part)) {
+    fail("part", "a view that shares elements with out", "memory of its own");
+  }
+  if (overlap<A>(log_sum, part_log_sum)) {
+    fail("part_log_sum", "entries of log_sum", "memory of its own");
+  }
+  executor.run(out.batch() * out.heads(), [&](Index task) {
+    const Index b = task / out.heads(), h = task % out.heads();
+    for (Index t = 0; t < out.seq(); ++t) {
+      const auto row = static_cast<std::size_t>(task * out.seq() + t);
+      const MergeWeights<A> w(log_sum[row], part_log_sum[row]);
+      log_sum[row] = w.log_sum;
+      if (w.mine == 1 && w.theirs == 0) continue;
+      for (Index d = 0; d < out.dim(); ++d) {
+        A sum = 0;
+        if (w.mine != 0) sum += w.mine * widen(out(b, t, h, d));
+        if (w.theirs != 0) sum += w.theirs * widen(part(b, t, h, d));
+        out(b, t, h, d) = narrow<T>(sum);
+      }
+    }
+  });
+}
+
 }  // namespace detail
 
 /// Joins attention over one set of keys with that over another, of the same queries: with what
@@ -86,37 +128,9 @@ void merge_attention(TensorView<T> out, std::type_identity_t<std::span<accumulat
                      TensorView<U> part,
                      std::type_identity_t<std::span<const accumulation_t<T>>> part_log_sum,
                      const E& executor = {}) {
-  static_assert(!std::is_const_v<T>,
-                "grape: merge_attention writes to `out`: pass a view that is not const");
-  static_assert(
-      std::same_as<accumulation_t<T>, accumulation_t<U>>,
-      "grape: out and part must both be double, or both of float, half and bfloat16 elements");
-  using A = accumulation_t<T>;
-  detail::check_same_shape(part, out, "part");
-  const Index rows = out.batch() * out.heads() * out.seq();
-  detail::check_entries("log_sum", log_sum.size(), rows, "batch x heads x queries");
-  detail::check_entries("part_log_sum", part_log_sum.size(), rows, "batch x heads x queries");
-  if (detail::share_elements(out, part)) {
-    detail::fail("part", "a view that shares elements with out", "memory of its own");
+  if constexpr (detail::merges<T, U>()) {
+    detail::merge_parts(out, log_sum, part, part_log_sum, executor);
   }
-  if (detail::overlap<A>(log_sum, part_log_sum)) {
-    detail::fail("part_log_sum", "entries of log_sum", "memory of its own");
-  }
-  executor.run(out.batch() * out.heads(), [&](Index task) {
-    const Index b = task / out.heads(), h = task % out.heads();
-    for (Index t = 0; t < out.seq(); ++t) {
-      const auto row = static_cast<std::size_t>(task * out.seq() + t);
-      const detail::MergeWeights<A> w(log_sum[row], part_log_sum[row]);
-      log_sum[row] = w.log_sum;
-      if (w.mine == 1 && w.theirs == 0) continue;
-      for (Index d = 0; d < out.dim(); ++d) {
-        A sum = 0;
-        if (w.mine != 0) sum += w.mine * detail::widen(out(b, t, h, d));
-        if (w.theirs != 0) sum += w.theirs * detail::widen(part(b, t, h, d));
-        out(b, t, h, d) = detail::narrow<std::remove_const_t<T>>(sum);
-      }
-    }
-  });
 }
 
 }  // namespace grape::inline v0

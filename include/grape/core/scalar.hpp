@@ -46,6 +46,16 @@ using accumulation_t =
 
 namespace detail {
 
+/// The number that a scalar stands for: itself, or the value of an Eigen::AutoDiffScalar.
+template <class S>
+double plain_value(const S& x) {
+  if constexpr (requires { x.value(); }) {
+    return static_cast<double>(x.value());
+  } else {
+    return static_cast<double>(x);
+  }
+}
+
 /// Finiteness read from the bits: -ffast-math may fold std::isfinite to true.
 constexpr bool is_finite(double x) {
   constexpr std::uint64_t kExponent = 0x7ff0000000000000u;

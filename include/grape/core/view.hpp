@@ -20,9 +20,11 @@ namespace grape::inline v0 {
 /// Invariant, established by the constructor: extents and strides are >= 0, the last element's
 /// offset fits into Index, data is aligned for T and not null unless the view is empty, and, where
 /// T is not const, no two index tuples name one element. A const view may repeat elements (stride
-/// 0). Throws ArgumentError where that does not hold.
-template <Element T>
+/// 0). Throws ArgumentError where that does not hold. T is an Element.
+template <class T>
 class StridedView {
+  static_assert(Element<T>, "grape: a view is one of float, double, half or bfloat16");
+
  public:
   using element_type = T;
   using Array = std::array<Index, 4>;
@@ -56,8 +58,8 @@ class StridedView {
   StridedView(T* data, const Array& extents, const Array& strides, Unchecked)
       : data_(data), extents_(extents), strides_(strides) {}
 
-  /// Strides of a dense row-major array; 0 where an extent product does not fit, which check()
-  /// refuses.
+  /// Strides of a dense row-major array; the largest Index where a product of extents does not fit,
+  /// which check() refuses.
   static Array dense(const Array& extents) {
     Array strides{0, 0, 0, 1};
     for (std::size_t a = 3; a-- > 0;) {
@@ -125,7 +127,7 @@ class StridedView {
 
 /// A view [batch, seq, heads, dim] of queries, keys, values or their gradients. See StridedView for
 /// the invariant. A last stride other than 1 is legal and slower.
-template <Element T>
+template <class T>
 class TensorView : public StridedView<T> {
   using Base = StridedView<T>;
 
@@ -150,7 +152,7 @@ class TensorView : public StridedView<T> {
 };
 
 /// A view [batch, heads, queries, keys] of attention scores (logits before the softmax).
-template <Element T>
+template <class T>
 class ScoreView : public StridedView<T> {
   using Base = StridedView<T>;
 
@@ -175,13 +177,13 @@ class ScoreView : public StridedView<T> {
 };
 
 /// Dense memory [batch, seq, heads, dim] as a view.
-template <Element T>
+template <class T>
 TensorView<T> blhd(T* data, Index batch, Index seq, Index heads, Index dim) {
   return TensorView<T>(data, {batch, seq, heads, dim});
 }
 
 /// Dense memory [batch, heads, seq, dim] as a view.
-template <Element T>
+template <class T>
 TensorView<T> bhld(T* data, Index batch, Index heads, Index seq, Index dim) {
   const TensorView<T> dense(data, {batch, heads, seq, dim});
   return TensorView<T>(data, {batch, seq, heads, dim},
@@ -190,13 +192,13 @@ TensorView<T> bhld(T* data, Index batch, Index heads, Index seq, Index dim) {
 
 /// Dense memory [batch, seq, heads], one number per token and head (gates, phase increments), as a
 /// view with dim 1.
-template <Element T>
+template <class T>
 TensorView<T> blh(T* data, Index batch, Index seq, Index heads) {
   return TensorView<T>(data, {batch, seq, heads, 1});
 }
 
 /// Dense memory [batch, heads, queries, keys] as a view of scores.
-template <Element T>
+template <class T>
 ScoreView<T> bhqk(T* data, Index batch, Index heads, Index queries, Index keys) {
   return ScoreView<T>(data, {batch, heads, queries, keys});
 }
@@ -217,7 +219,6 @@ concept RowMajorMatrix = requires(M& m) {
 template <RowMajorMatrix M>
 auto matrix_view(M& matrix, Index heads) {
   using T = std::remove_pointer_t<decltype(matrix.data())>;
-  static_assert(Element<T>, "grape: the matrix must hold float, double, half or bfloat16");
   const Index rows = matrix.rows(), cols = matrix.cols();
   if (heads <= 0 || cols % heads != 0) {
     detail::fail("heads", detail::text(heads), detail::text("a divisor of the ", cols, " columns"));

@@ -115,7 +115,7 @@ class RotationAction {
   /// axis_of_plane(), the channel of each plane (empty: one channel a set); is_integer() and
   /// integer(b, t, channel), start() where the positions are a range (has_start()), and
   /// write(out), which writes all [batch, seq, channels] positions. Throws ArgumentError, and
-  /// changes nothing, if the table does not fit into memory.
+  /// changes nothing, if no memory could hold the table, and std::bad_alloc if there is too little.
   template <class Planes, class Source>
   void assign(const Planes& planes, const Source& source) {
     const Spectrum& spectrum = planes.spectrum();

@@ -32,6 +32,10 @@ namespace detail {
 inline void check_profile(AngleProfile profile, const Spectrum& spectrum) {
   if (profile != AngleProfile::float32_recurrence) return;
   for (Index set = 0; set < spectrum.sets(); ++set) {
+    if (spectrum.planes() > 1 && static_cast<float>(spectrum(set, 0)) == 0) {
+      fail(text("frequencies[", set * spectrum.planes(), "]"), text(spectrum(set, 0)),
+           "one that is not 0 in float, which AngleProfile::float32_recurrence divides by");
+    }
     for (Index m = 2; m < spectrum.planes(); ++m) {
       // theta_m theta_0 = theta_(m-1) theta_1, and no 0 to divide by.
       const double wanted = spectrum(set, m - 1) * spectrum(set, 1);

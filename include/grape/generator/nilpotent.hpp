@@ -15,20 +15,11 @@
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/generator/generator.hpp"
+#include "grape/math/scaled_columns.hpp"
 
 namespace grape::inline v0 {
 
 namespace detail {
-
-/// The number that a scalar stands for: itself, or the value of an Eigen::AutoDiffScalar.
-template <class S>
-double plain_value(const S& x) {
-  if constexpr (requires { x.value(); }) {
-    return static_cast<double>(x.value());
-  } else {
-    return static_cast<double>(x);
-  }
-}
 
 /// The machine epsilon of the numbers that a scalar stands for.
 template <class S>
@@ -37,29 +28,6 @@ constexpr double plain_epsilon() {
              ? static_cast<double>(std::numeric_limits<float>::epsilon())
              : std::numeric_limits<double>::epsilon();
 }
-
-/// A matrix whose columns are scaled by powers of two to a largest entry in [1/2, 1), so that their
-/// products neither overflow nor underflow: column k is columns.col(k) 2^exponents[k].
-template <class Wide>
-struct ScaledColumns {
-  Wide columns;
-  std::vector<int> exponents;
-
-  template <class M>
-  explicit ScaledColumns(const M& m) : columns(m.rows(), m.cols()) {
-    for (Index k = 0; k < m.cols(); ++k) {
-      double largest = 0;
-      for (Index i = 0; i < m.rows(); ++i) {
-        columns(i, k) = plain_value(m(i, k));
-        largest = (std::max)(largest, std::fabs(columns(i, k)));
-      }
-      int exponent = 0;
-      std::frexp(largest, &exponent);
-      for (Index i = 0; i < m.rows(); ++i) columns(i, k) = std::ldexp(columns(i, k), -exponent);
-      exponents.push_back(exponent);
-    }
-  }
-};
 
 }  // namespace detail
 

@@ -61,7 +61,6 @@ Arranged arrange_eigen(X& x, const Axes& axes) {
 template <EigenTensor X, class Axes>
 auto eigen_view(X& tensor, const Axes& axes) {
   using T = std::remove_pointer_t<decltype(tensor.data())>;
-  static_assert(Element<T>, "grape: the tensor must hold float, double, half or bfloat16");
   return view_by(axes, tensor.data(), arrange_eigen(tensor, axes));
 }
 
@@ -88,7 +87,6 @@ auto score_view(X& tensor, const ScoreAxes& axes = {}) {
 template <ColumnMajorMatrix M>
 auto column_view(M& matrix, Index heads) {
   using T = std::remove_pointer_t<decltype(matrix.data())>;
-  static_assert(Element<T>, "grape: the matrix must hold float, double, half or bfloat16");
   const Index rows = matrix.rows(), cols = matrix.cols();
   if (heads <= 0 || rows % heads != 0) {
     detail::fail("heads", detail::text(heads), detail::text("a divisor of the ", rows, " rows"));

@@ -53,8 +53,9 @@ inline void phase_increments_vjp(std::span<const double> d_phase, Index batch, I
       CompensatedSum sum;
       if (!d_carry.empty()) sum.add(d_carry[static_cast<std::size_t>(b * sets + p)]);
       for (Index t = seq; t-- > 0;) {
+        const double own = d_phase[at(t)];  // before d_omega, which may be the same memory
         d_omega[at(t)] += sum.high;
-        sum.add(d_phase[at(t)]);
+        sum.add(own);
       }
       if (!d_carry.empty()) d_carry[static_cast<std::size_t>(b * sets + p)] = sum.high;
     }

@@ -71,8 +71,10 @@ class GatedPath {
   std::span<const double> query_weights() const { return query_weights_; }
   std::span<const double> key_weights() const { return key_weights_; }
 
-  /// Adds to `d_omega` [P] the gradient of omega as given, from that of omega as it acts.
+  /// Adds to `d_omega` [P] the gradient of omega as given, from that of omega as it acts. Throws
+  /// ArgumentError for lists of other sizes.
   void omega_vjp(std::span<const double> d_effective, std::span<double> d_omega) const {
+    check_vjp(omega_, d_effective, "d_omega", d_omega);
     for (std::size_t p = 0; p < omega_.size(); ++p) {
       const double slope =
           parameters_.softplus_omega ? softplus_derivative(parameters_.omega[p]) : 1.0;
@@ -80,12 +82,15 @@ class GatedPath {
     }
   }
   /// Adds to `d_weights` [P, dim] the gradient of the query's (or key's) weights as given, from
-  /// that of the weights as they act.
+  /// that of the weights as they act. Throws ArgumentError for lists of other sizes, which are
+  /// empty where the path has no such gate.
   void query_weights_vjp(std::span<const double> d_effective, std::span<double> d_weights) const {
+    check_vjp(query_weights_, d_effective, "d_weights", d_weights);
     weights_vjp(parameters_.query_weights, query_weights_, d_effective, d_weights);
   }
   /// The same of the keys.
   void key_weights_vjp(std::span<const double> d_effective, std::span<double> d_weights) const {
+    check_vjp(key_weights_, d_effective, "d_weights", d_weights);
     weights_vjp(parameters_.key_weights, key_weights_, d_effective, d_weights);
   }
 
@@ -108,6 +113,12 @@ class GatedPath {
                        ? detail::text("head_dim numbers for each of the ", sets, " sets of omega")
                        : "none: this path has no such gate");
     }
+  }
+  static void check_vjp(std::span<const double> acting, std::span<const double> d_effective,
+                        std::string_view name, std::span<const double> d_given) {
+    const auto wanted = static_cast<Index>(acting.size());
+    detail::check_entries("d_effective", d_effective.size(), wanted, "one for each parameter");
+    detail::check_entries(name, d_given.size(), wanted, "one for each parameter");
   }
 
   static double length(std::span<const double> x) {

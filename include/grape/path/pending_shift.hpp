@@ -26,7 +26,12 @@ class PendingShift {
   explicit PendingShift(Index tokens, Index axes = 1) : tokens_(tokens), axes_(axes) {
     if (tokens < 0) detail::fail("tokens", detail::text(tokens), "a value >= 0");
     if (axes < 1) detail::fail("axes", detail::text(axes), "a value >= 1");
-    deltas_.resize(static_cast<std::size_t>(tokens * axes), 0);
+    Index count = 0;
+    if (!detail::multiply_checked(tokens, axes, count)) {
+      detail::fail("axes", detail::text(axes),
+                   detail::text("a list that fits, of ", tokens, " tokens"));
+    }
+    deltas_.resize(static_cast<std::size_t>(count), 0);
   }
 
   Index tokens() const { return tokens_; }

@@ -21,7 +21,7 @@ namespace grape::inline v0 {
 class Spectrum {
  public:
   /// One set. Throws ArgumentError unless every frequency is finite with |theta| < 2^63 and the
-  /// attention factor is finite and > 0.
+  /// attention factor is in [1e-18, 1e18].
   explicit Spectrum(std::vector<double> frequencies, double attention_factor = 1.0)
       : Spectrum(std::move(frequencies), 1, attention_factor) {}
 
@@ -52,8 +52,8 @@ class Spectrum {
     return out;
   }
 
-  /// The same frequencies with another attention factor. Throws ArgumentError unless it is finite
-  /// and > 0.
+  /// The same frequencies with another attention factor. Throws ArgumentError unless it is in
+  /// [1e-18, 1e18].
   Spectrum with_attention_factor(double attention_factor) const {
     return Spectrum(frequencies_, sets_, attention_factor);
   }
@@ -74,8 +74,10 @@ class Spectrum {
                      "a finite frequency below 2^63 in magnitude");
       }
     }
-    if (!detail::is_finite(attention_factor) || attention_factor <= 0) {
-      detail::fail("attention_factor", detail::text(attention_factor), "a finite value > 0");
+    // Its square and the inverse of that must be floats.
+    if (!detail::is_finite(attention_factor) || attention_factor < 1e-18 ||
+        attention_factor > 1e18) {
+      detail::fail("attention_factor", detail::text(attention_factor), "a value in [1e-18, 1e18]");
     }
   }
 

@@ -20,16 +20,33 @@
 namespace grape::inline v0 {
 namespace detail {
 
-/// a R x, its transpose a R^T x, and its inverse R^T x / a, where a is the attention factor.
-enum class Turning { forward, transpose, inverse };
+/// a R x, its transpose a R^T x, its inverse R^T x / a and that one's transpose R x / a, where a is
+/// the attention factor.
+enum class Turning { forward, transpose, inverse, inverse_transpose };
+
+/// Whether an action of A goes with tensors of T; a mistake is said once, here, and by what asks
+/// before it instantiates more, alone.
+template <class A, class T>
+consteval bool goes_with_tensor() {
+  static_assert(std::same_as<A, accumulation_t<T>>,
+                "grape: a RotationAction<float> rotates float, half and bfloat16 tensors, a "
+                "RotationAction<double> rotates double tensors");
+  return std::same_as<A, accumulation_t<T>>;
+}
+
+/// Whether it can turn them in place.
+template <class A, class T>
+consteval bool turns_tensor() {
+  static_assert(!std::is_const_v<T>,
+                "grape: a rotation works in place: pass a view of elements that are not const");
+  return goes_with_tensor<A, T>() && !std::is_const_v<T>;
+}
 
 /// Checks that a view fits the action; the checks are few, since a decode step rotates very little.
 template <Accumulator A, Element T>
 void check_rotation(const RotationAction<A>& action, const TensorView<T>& x,
                     std::string_view argument) {
-  static_assert(std::same_as<A, accumulation_t<T>>,
-                "grape: a RotationAction<float> rotates float, half and bfloat16 tensors, a "
-                "RotationAction<double> rotates double tensors");
+  static_cast<void>(goes_with_tensor<A, T>());
   if (x.seq() != action.seq()) [[unlikely]] {
     fail(text(argument, " seq"), text(x.seq(), " tokens"),
          text("the ", action.seq(), " positions of the action"));
@@ -103,16 +120,15 @@ void rotate_tile(const RotationAction<A>& action, const A* rows, const TensorVie
 
 /// Turns x in place, after a call of before(b, begin, count) for each run of tokens.
 template <Turning turning, class T, class A, Executor E, class Before>
-void rotate(const RotationAction<A>& action, const TensorView<T>& x, const E& executor,
-            Before before) {
-  static_assert(!std::is_const_v<T>,
-                "grape: a rotation works in place: pass a view of elements that are not const");
-  constexpr bool kInverse = turning != Turning::forward;
+void rotate_after(const RotationAction<A>& action, const TensorView<T>& x, const E& executor,
+                  Before before) {
+  constexpr bool kInverse = turning == Turning::transpose || turning == Turning::inverse;
+  constexpr bool kDivided = turning == Turning::inverse || turning == Turning::inverse_transpose;
   constexpr Index kTask = 128;  // tokens of a task
   // Few enough tokens that their rows stay in the nearest cache while heads go over them.
   constexpr Index kTile = 32;
   const double factor = action.attention_factor();
-  const double scale = turning == Turning::inverse ? 1 / (factor * factor) : 1.0;
+  const double scale = kDivided ? 1 / (factor * factor) : 1.0;
   if (action.has_frame()) {
     rotate_frames<kInverse>(action, x, static_cast<A>(scale), executor, before);
     return;
@@ -120,7 +136,7 @@ void rotate(const RotationAction<A>& action, const TensorView<T>& x, const E& ex
   const auto one_tile = [&](Index b, Index begin, Index count) {
     before(b, begin, count);
     const A* rows = action.rows(b, begin);
-    if constexpr (turning == Turning::inverse) {
+    if constexpr (kDivided) {
       if (scale != 1) {
         std::vector<A> scaled(rows, rows + count * action.row_size());
         for (A& entry : scaled) entry *= static_cast<A>(scale);
@@ -144,7 +160,9 @@ void rotate(const RotationAction<A>& action, const TensorView<T>& x, const E& ex
 
 template <Turning turning, class T, class A, Executor E>
 void rotate(const RotationAction<A>& action, const TensorView<T>& x, const E& executor) {
-  rotate<turning>(action, x, executor, [](Index, Index, Index) {});
+  if constexpr (turns_tensor<A, T>()) {
+    rotate_after<turning>(action, x, executor, [](Index, Index, Index) {});
+  }
 }
 
 /// y = turned x: a tile is copied and turned while it is in the nearest cache.
@@ -152,7 +170,7 @@ template <Turning turning, class T, class A, Executor E>
 void rotate(const RotationAction<A>& action, const TensorView<const T>& x, const TensorView<T>& y,
             const E& executor) {
   if (x.data() == y.data()) return rotate<turning>(action, y, executor);
-  rotate<turning>(action, y, executor, [&](Index b, Index begin, Index count) {
+  rotate_after<turning>(action, y, executor, [&](Index b, Index begin, Index count) {
     for (Index t = begin; t < begin + count; ++t) {
       for (Index h = 0; h < x.heads(); ++h) {
         for (Index d = 0; d < x.dim(); ++d) y(b, t, h, d) = x(b, t, h, d);
