@@ -145,7 +145,15 @@ TEST(Fold, RefusesWhatItWouldGetWrong) {
                       "heads x 4"));
   EXPECT_TRUE(rejects([&] { grape::fold(planes, QkNorm::none, odd, good); }, "w_q", "3 heads",
                       "2 parameter sets"));
+  EXPECT_TRUE(
+      rejects([&] { grape::fold(planes, QkNorm::none, good, good); }, "w_k", "w_q", "its own"));
   EXPECT_EQ(good, Matrix<float>::Ones(8, 3));
+  // Parts of one fused projection share an address range, and no element.
+  Matrix<float> fused = Matrix<float>::Ones(16, 3);
+  EXPECT_NO_THROW(grape::fold(planes, QkNorm::none, fused.topRows(8), fused.bottomRows(8)));
+  EXPECT_TRUE(
+      rejects([&] { grape::fold(planes, QkNorm::none, fused.topRows(8), fused.middleRows(4, 8)); },
+              "w_k", "w_q", "its own"));
 }
 
 }  // namespace

@@ -642,6 +642,14 @@ TEST(Frame, RefusesWhatDoesNotFit) {
   const auto on_grid = axial.at(Positions::axes(grid, 2, 1, 3));
   EXPECT_TRUE(rejects([&] { grape::apply_rotation_plane_vjp(on_grid, good, good, gradient); },
                       "action", "different axes", "one position"));
+  // The first and the last plane on one axis, the one between on another.
+  std::vector<double> wide(36);
+  const Encoder<LearnedPlanes<float>, grape::AxialPath> interleaved(
+      LearnedPlanes<float>(random_frame(random, 6, 6), Spectrum({1.0, 0.5, 0.25})),
+      grape::AxialPath::interleaved({2, 1}));
+  const auto between = interleaved.at(Positions::axes(grid, 2, 1, 3));
+  EXPECT_TRUE(rejects([&] { grape::apply_rotation_plane_vjp(between, good, good, wide); }, "action",
+                      "different axes", "one position"));
 }
 
 }  // namespace

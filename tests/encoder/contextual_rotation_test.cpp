@@ -172,6 +172,8 @@ TEST(ContextualRotation, NoTokensLeaveTheCarry) {
   rope.at(grape::blh(none, 2, 0, 1), PhaseCarry{carry}, action);
   EXPECT_EQ(action.seq(), 0);
   EXPECT_EQ(carry, (std::vector<double>{1.5, 2.5}));
+  EXPECT_TRUE(rejects([&] { rope.at(grape::blh(none, 2, 0, 1), PhaseCarry{}, action); }, "carry",
+                      "0 phases", "batch x sets"));
 }
 
 }  // namespace

@@ -385,6 +385,16 @@ TEST(GatedBias, IsNeverAboveZeroAndNanStaysInItsRow) {
   }
 }
 
+TEST(GatedBias, ParameterGradientsNeedTheirSizes) {
+  const grape::GatedPath<Gate::query> path({.query_weights = {1, 2, 3, 4}, .omega = {0.5, 0.25}});
+  std::vector<double> two(2), one(1), four(4);
+  EXPECT_TRUE(rejects([&] { path.omega_vjp(one, two); }, "d_effective", "1 entries", "2"));
+  EXPECT_TRUE(rejects([&] { path.omega_vjp(two, one); }, "d_omega", "1 entries", "2"));
+  EXPECT_TRUE(rejects([&] { path.query_weights_vjp(two, four); }, "d_effective", "2", "4"));
+  EXPECT_TRUE(rejects([&] { path.query_weights_vjp(four, two); }, "d_weights", "2", "4"));
+  EXPECT_TRUE(rejects([&] { path.key_weights_vjp(four, four); }, "d_effective", "4", "0"));
+}
+
 TEST(GatedBias, RejectsWhatDoesNotFit) {
   Random random(506);
   const Problem p(random);

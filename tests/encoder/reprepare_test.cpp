@@ -82,6 +82,10 @@ TYPED_TEST(ReprepareOf, RotationsAllocateOnlyToGrow) {
     EXPECT_NEAR(action.element(0, 0, 0, 0).sin, std::sin(7.0), 1e-7);
     EXPECT_EQ(allocations_of([&] { rope.at(Positions::range(0, count), action); }), 0) << count;
   }
+  using Vector = Eigen::Matrix<TypeParam, Eigen::Dynamic, 1>;
+  const grape::Rank2RoPE<TypeParam> plane(Vector::Unit(6, 0), Vector::Unit(6, 3));
+  auto turned = plane.at(Positions::range(0, 9));
+  EXPECT_EQ(allocations_of([&] { plane.at(Positions::range(5, 9), turned); }), 0);
   const std::vector<std::int64_t> list(60, 9);
   auto action = rope.at(Positions::per_token(list, 3, 20));
   EXPECT_EQ(allocations_of([&] { rope.at(Positions::per_token(list, 2, 30), action); }), 0);

@@ -253,7 +253,7 @@ TEST(Rank2PlaneFrame, IsTheGenerator) {
     }
   }
   const grape::Rank2Generator<double> huge(1e200 * a, 1e200 * b);
-  EXPECT_TRUE(rejects([&] { huge.plane_frame(); }, "frequencies[0]", "", "2^63"));
+  EXPECT_TRUE(rejects([&] { huge.plane_frame(); }, "s", "radians", "2^63"));
 }
 
 }  // namespace

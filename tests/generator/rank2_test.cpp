@@ -92,6 +92,22 @@ TEST(Rank2Generator, BasisIsOrthonormalAndSpansThePlane) {
   check_basis<double>();
 }
 
+TEST(Rank2Generator, BasisIsOrthonormalHoweverSmallTheAngle) {
+  Random random(302);
+  for (int e = 40; e <= 86; ++e) {
+    const auto d = random.integer(3, 20);
+    Eigen::VectorXd x = random_vector(random, d);
+    for (double& entry : x) entry = std::round(entry * 0x1p20);  // so that 3 x and 5 x are exact
+    Eigen::VectorXd a = 3 * x, b = 5 * x;
+    a[0] = 0;
+    b[0] = std::ldexp(b.norm(), -e);
+    const grape::Rank2Generator<double> l(a, b);
+    EXPECT_NEAR(l.u().dot(l.v()), 0, 1e-15) << e;
+    EXPECT_NEAR(l.s(), a.norm() * b[0], 1e-14 * l.s()) << e;
+    EXPECT_LE(grape::frame::orthonormality_error(l.plane_frame().frame(0)), 1e-14) << e;
+  }
+}
+
 TEST(Rank2Generator, MatrixIsItsDefinitionAndSquaresToMinusSquaredSpeed) {
   Random random(302);
   for (int i = 0; i < 100; ++i) {

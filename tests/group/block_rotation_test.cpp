@@ -127,9 +127,12 @@ TEST(BlockRotation, RejectsWhatDoesNotFit) {
   const Rotation b = Rotation::from_angles(Pairing::interleaved, two);
   const Rotation c = Rotation::from_angles(Pairing::half_split, two);
   const Rotation d = Rotation::from_angles(Pairing::half_split, two, 3);
-  EXPECT_TRUE(rejects([&] { a* b; }, "other", "2 planes", "same 1 planes"));
-  EXPECT_TRUE(rejects([&] { b* c; }, "other", "2 planes", "pairing"));
-  EXPECT_TRUE(rejects([&] { c* d; }, "other", "2 planes", "first coordinate"));
+  EXPECT_TRUE(rejects([&] { a* b; }, "other", "2 interleaved planes", "1 interleaved planes"));
+  EXPECT_TRUE(rejects([&] { b* c; }, "other", "2 half_split", "2 interleaved"));
+  EXPECT_TRUE(rejects([&] { c* d; }, "other", "from coordinate 3", "coordinate 0"));
+  const double lost[] = {0.1, std::nan("")};
+  EXPECT_TRUE(rejects([&] { Rotation::from_angles(Pairing::interleaved, lost); }, "angles[1]",
+                      "nan", "finite"));
   EXPECT_TRUE(rejects([&] { b* Eigen::VectorXd(3); }, "dimension", "3", ">= 4"));
   EXPECT_TRUE(rejects([&] { d.matrix(6); }, "dimension", "6", ">= 7"));
   EXPECT_NO_THROW(d.matrix(7));

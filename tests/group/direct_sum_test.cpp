@@ -109,6 +109,10 @@ TEST(DirectSum, TakesAnyRotation) {
   EXPECT_TRUE(rejects(
       [&] { grape::DirectSumElement<grape::BlockRotation<double>>(-1, rotation, g.unipotent()); },
       "d", "-1", ">= 0"));
+  using Turn = grape::Rank2Rotation<double>;
+  const Turn turn = Turn::exp({VectorXd::Unit(3, 0), VectorXd::Unit(3, 1)}, 0.5);
+  EXPECT_TRUE(rejects([&] { grape::DirectSumElement<Turn>(40, turn, g.unipotent()); }, "d", "40",
+                      "the rotation, 3"));
 }
 
 }  // namespace

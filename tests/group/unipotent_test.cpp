@@ -230,6 +230,12 @@ TEST(Unipotent, RejectsWhatDoesNotFit) {
   EXPECT_TRUE(
       rejects([&] { grape::unipotent_vjp(Generator::bias(1, 1.0), 1.0, VectorXd(3), VectorXd(4)); },
               "w", "size 4", "n = 3"));
+  EXPECT_TRUE(rejects(
+      [&] {
+        grape::unipotent_vjp(Generator::bias(1, 1.0), 0.0 / 0.0, VectorXd::Ones(3),
+                             VectorXd::Ones(3));
+      },
+      "s", "nan", "finite"));
 }
 
 }  // namespace

@@ -83,6 +83,40 @@ TEST(OpenMPExecutor, RunsEveryTaskOnceAndAttentionToTheBit) {
   expect_same_bits(grape::OpenMP{3});
 }
 
+// Eigen shares large products among OpenMP's threads unless it is kept from that.
+TEST(OpenMPExecutor, FramesLeaveThreadsToIt) {
+  Random random(562);
+  constexpr Index kDim = 576, kSeq = 40;
+  Eigen::MatrixXd reflectors(kDim, kDim);
+  for (double& entry : reflectors.reshaped()) entry = random.uniform(-1, 1);
+  const grape::FramedRoPE<float> rope(grape::frame::orthonormalized(reflectors),
+                                      grape::spectrum::log_uniform(kDim));
+  const auto action = rope.at(grape::Positions::range(0, kSeq));
+  std::vector<float> x, d;
+  for (Index i = 0; i < kSeq * 2 * kDim; ++i) {
+    x.push_back(static_cast<float>(random.uniform(-1, 1)));
+    d.push_back(static_cast<float>(random.uniform(-1, 1)));
+  }
+  const auto run = [&](const auto& executor) {
+    std::vector<float> out = x;
+    const auto view = grape::blhd(out.data(), 1, kSeq, 2, kDim);
+    grape::apply_rotation(action, view, executor);
+    std::vector<double> d_frame(static_cast<std::size_t>(kDim * kDim));
+    grape::apply_rotation_frame_vjp(action, view, grape::blhd(d.data(), 1, kSeq, 2, kDim), d_frame,
+                                    executor);
+    return std::pair(out, d_frame);
+  };
+  Eigen::setNbThreads(1);
+  const auto one = run(grape::Serial{});
+  Eigen::setNbThreads(4);
+  const auto four = run(grape::Serial{}), by_tasks = run(grape::OpenMP{3});
+  Eigen::setNbThreads(0);
+  EXPECT_TRUE(same_bits(one.first, four.first));
+  EXPECT_TRUE(same_bits(one.second, four.second));
+  EXPECT_TRUE(same_bits(one.first, by_tasks.first));
+  EXPECT_TRUE(same_bits(one.second, by_tasks.second));
+}
+
 TEST(ThreadPoolExecutor, RunsEveryTaskOnceAndAttentionToTheBit) {
   for (const int threads : {1, 3}) {
     Eigen::ThreadPool pool(threads);

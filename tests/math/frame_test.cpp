@@ -44,6 +44,29 @@ TEST(Frame, ColumnsAreOrthonormalWhateverTheParameters) {
   }
 }
 
+// Columns of any size make the frame of their directions: squares must not overflow or vanish.
+TEST(Frame, ColumnsOfAnySizeMakeTheSameFrame) {
+  Random random(3);
+  const FrameMatrix at = random_matrix(random, 7, 3), w = random_matrix(random, 7, 3);
+  const FrameMatrix f = grape::frame::orthonormalized(at);
+  const FrameMatrix gradient = grape::frame::orthonormalized_vjp(at, w);
+  for (const int e : {-1000, -560, 560, 1000}) {
+    FrameMatrix scaled = at;
+    scaled.col(1) *= std::ldexp(1.0, e);
+    EXPECT_LE((grape::frame::orthonormalized(scaled) - f).norm(), 1e-14) << e;
+    FrameMatrix d = grape::frame::orthonormalized_vjp(scaled, w);
+    d.col(1) *= std::ldexp(1.0, e);
+    EXPECT_LE((d - gradient).norm(), 1e-13 * gradient.norm()) << e;
+  }
+  FrameMatrix tiny(2, 1);
+  tiny << 1e-170, 1e-170;
+  EXPECT_NEAR(grape::frame::orthonormalized(tiny)(1, 0), std::sqrt(0.5), kEpsilon);
+  EXPECT_LE((grape::frame::cayley(1e150 * at).topRows(3) + FrameMatrix::Identity(3, 3)).norm(),
+            1e-14);
+  EXPECT_TRUE(
+      rejects([&] { grape::frame::cayley(1e160 * at); }, "parameters", "overflow", "10^150"));
+}
+
 // sum(w * F) along random directions. Differences of step h err by h^2 times a third derivative,
 // which is of the order of 100 |w| here, and by rounding over h.
 TEST(Frame, VjpsEqualDifferences) {

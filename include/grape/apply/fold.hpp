@@ -10,6 +10,8 @@
 #include "grape/core/detail/late.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/pairing.hpp"
+#include "grape/core/scalar.hpp"
+#include "grape/core/view.hpp"
 #include "grape/encoder/heads.hpp"
 #include "grape/generator/canonical_planes.hpp"
 #include "grape/generator/plane_frame.hpp"
@@ -58,6 +60,21 @@ M folding_basis(const G& planes, Index set, Pairing pairing) {
   return out;
 }
 
+/// The memory of a matrix that is laid out with strides, as a view.
+template <class W>
+auto elements_of(const W& w) {
+  using T = std::remove_pointer_t<decltype(w.data())>;
+  return TensorView<const T>(w.data(), {1, 1, w.rows(), w.cols()},
+                             {0, 0, w.rowStride(), w.colStride()});
+}
+
+template <class W>
+concept StridedMatrix = requires(const W& w) {
+  w.data();
+  w.rowStride();
+  w.colStride();
+};
+
 template <class M, class W>
 void fold_rows(const std::vector<M>& bases, W& w) {
   using T = std::remove_cvref_t<decltype(w(0, 0))>;
@@ -92,13 +109,14 @@ void fold_rows(const std::vector<M>& bases, W& w) {
 ///
 /// w_q and w_k are Eigen matrices [heads * d, model_dim] (rows are outputs, q = W x) of any element
 /// type, each with its own number of heads; both are overwritten, computed in double and rounded
-/// once. Biases are columns: fold them along in a second call as [heads * d, 1]. Returns the
-/// coordinate planes to rotate with from now on: RoPE<T, pairing> rope(fold<pairing>(..)), the
-/// first 2 M coordinates of a head turning. It holds on any path: frames do not depend on tokens.
+/// (half and bfloat16 by way of float). Biases are columns: fold them along in a second call as
+/// [heads * d, 1]. Returns the coordinate planes to rotate with from now on: RoPE<T, pairing>
+/// rope(fold<pairing>(..)), the first 2 M coordinates of a head turning. It holds on any path:
+/// frames do not depend on tokens.
 ///
 /// Throws ArgumentError, before anything is written, for rows that are no multiple of d, heads that
-/// the parameter sets do not divide, and QkNorm::per_channel_gain, which a folded frame would get
-/// wrong.
+/// the parameter sets do not divide, for w_k that shares elements with w_q, and for
+/// QkNorm::per_channel_gain, which a folded frame would get wrong.
 template <Pairing pairing = Pairing::interleaved, FrameGenerator G, class WQ, class WK>
 CanonicalPlanes<typename G::Scalar, pairing> fold(const G& generator, QkNorm norm, WQ&& w_q,
                                                   WK&& w_k) {
@@ -106,6 +124,11 @@ CanonicalPlanes<typename G::Scalar, pairing> fold(const G& generator, QkNorm nor
   detail::check_norm(norm);
   detail::check_projection(planes, w_q, "w_q");
   detail::check_projection(planes, w_k, "w_k");
+  if constexpr (detail::StridedMatrix<WQ> && detail::StridedMatrix<WK>) {
+    if (detail::share_elements(detail::elements_of(w_q), detail::elements_of(w_k))) {
+      detail::fail("w_k", "elements of w_q", "a matrix of its own");
+    }
+  }
   std::vector<FrameMatrix> bases;
   for (Index set = 0; set < planes.sets(); ++set) {
     bases.push_back(detail::folding_basis(planes, set, pairing));

@@ -121,7 +121,7 @@ void prepare(const G& generator, ExclusivePath, const TensorView<T>& omega,
 template <detail::PlaneGenerator G, Element T, Accumulator A>
 void prepare(const G& generator, ExclusivePath, const TensorView<T>& omega, const PhaseCarry& carry,
              RotationAction<A>& action) {
-  if (carry.phases.empty() && !omega.empty()) {
+  if (carry.phases.empty() && omega.batch() * omega.heads() != 0) {
     detail::fail("carry", "0 phases", "batch x sets of omega");
   }
   const detail::PhaseSource<T> source(omega, carry.phases);

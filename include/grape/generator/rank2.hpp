@@ -4,6 +4,7 @@
 #include <Eigen/Core>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -101,6 +102,7 @@ class Rank2Generator {
     detail::check_finite("a", a);
     detail::check_finite("b", b);
     make_basis();
+    if (s() < 0x1p63) planes_ = std::make_shared<const PlaneFrame<Scalar>>(make_planes());
   }
 
   /// The constraint b = J a of section 2.4, J a = (-a1, a0, -a3, a2, ...): gamma = 0 and
@@ -162,19 +164,13 @@ class Rank2Generator {
   }
 
   /// The plane as a frame of two columns, v and u, and its speed s, which is how it acts on
-  /// tensors. Without a plane (s = 0) the frame still spans a and b. Made anew at each call. Throws
-  /// ArgumentError if s is 2^63 or more.
-  PlaneFrame<Scalar> plane_frame() const {
-    using Frame = detail::late_t<FrameMatrix, Scalar>;
-    Frame f(dim(), 2);
-    f.col(1) = u_.template cast<double>();
-    if (mantissa_ != 0) {
-      f.col(0) = v_.template cast<double>();
-    } else {
-      if (a_u_ == 0 && b_u_ == 0) f.col(1) = Wide::Unit(dim(), 0);
-      f.col(0) = frame::completed<Frame>(Frame(f.col(1))).col(1);
+  /// tensors. Without a plane (s = 0) the frame still spans a and b. Throws ArgumentError if s is
+  /// 2^63 or more.
+  const PlaneFrame<Scalar>& plane_frame() const {
+    if (!planes_) {
+      detail::fail("s", detail::text(s(), " radians per unit"), "a speed below 2^63");
     }
-    return PlaneFrame<Scalar>({std::move(f)}, Spectrum({s()}), kFrameTolerance);
+    return *planes_;
   }
 
   /// Itself: it has no attention factor.
@@ -228,6 +224,8 @@ class Rank2Generator {
     // c may be tiny beside b: scale once more before it is squared.
     const int exponent = detail::binary_exponent(c);
     for (Index i = 0; i < c.size(); ++i) c[i] = std::ldexp(c[i], -exponent);
+    // What the quotient's error left along a is no longer small beside c.
+    c -= a * (a.dot(c) / alpha_);
     const double norm = c.norm();
     // Below the digits of the twofold quotient there is no plane, only rounding.
     b_v_ = std::ldexp(norm, exponent);
@@ -239,6 +237,19 @@ class Rank2Generator {
     mantissa_ = a_u_ * b_v_;
   }
 
+  PlaneFrame<Scalar> make_planes() const {
+    using Frame = detail::late_t<FrameMatrix, Scalar>;
+    Frame f(dim(), 2);
+    f.col(1) = u_.template cast<double>();
+    if (mantissa_ != 0) {
+      f.col(0) = v_.template cast<double>();
+    } else {
+      if (a_u_ == 0 && b_u_ == 0) f.col(1) = Wide::Unit(dim(), 0);
+      f.col(0) = frame::completed<Frame>(Frame(f.col(1))).col(1);
+    }
+    return PlaneFrame<Scalar>({std::move(f)}, Spectrum({s()}), kFrameTolerance);
+  }
+
   /// sin(angle) that two different directions of doubles cannot fall below unless they differ in
   /// entries that are tiny beside the others: 2^-90.
   static constexpr double kNoPlane = 0x1p-90;
@@ -247,6 +258,7 @@ class Rank2Generator {
   int exponent_a_ = 0, exponent_b_ = 0;
   // Of a / 2^exponent_a and b / 2^exponent_b; s = mantissa * 2^(exponent_a + exponent_b).
   double alpha_ = 0, beta_ = 0, gamma_ = 0, a_u_ = 0, b_u_ = 0, b_v_ = 0, mantissa_ = 0;
+  std::shared_ptr<const PlaneFrame<Scalar>> planes_;  // none where s is too large for one
 };
 
 /// L(a, b) as scale times a generator of unit speed.
@@ -269,7 +281,7 @@ struct Rank2PlaneGradients {
 template <Accumulator Scalar, int Dim>
 Rank2PlaneGradients<Scalar, Dim> rank2_plane_vjp(const Rank2Generator<Scalar, Dim>& generator,
                                                  std::span<const double> d_planes) {
-  const PlaneFrame<Scalar> planes = generator.plane_frame();
+  const PlaneFrame<Scalar>& planes = generator.plane_frame();
   using Frame = detail::late_t<FrameMatrix, Scalar>;
   const Frame& f = planes.frame(0);
   const Eigen::Map<const Frame> z = detail::set_gradient(planes, "d_planes", d_planes, 0);

@@ -7,11 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "grape/core/error.hpp"
 #include "grape/core/pairing.hpp"
+#include "grape/core/scalar.hpp"
 #include "grape/generator/canonical_planes.hpp"
 
 namespace grape::inline v0 {
@@ -31,7 +33,7 @@ class BlockRotation {
   using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic>;
 
   /// The rotation by angles[m] radians in plane m; coordinates are counted from `first_coordinate`.
-  /// Throws ArgumentError if that is negative.
+  /// Throws ArgumentError if that is negative or an angle is not finite.
   static BlockRotation from_angles(Pairing pairing, std::span<const S> angles,
                                    Index first_coordinate = 0) {
     using std::cos;
@@ -41,6 +43,10 @@ class BlockRotation {
     }
     BlockRotation out(pairing, first_coordinate);
     for (const S& angle : angles) {
+      if (!detail::is_finite(static_cast<double>(detail::plain_value(angle)))) {
+        detail::fail(detail::text("angles[", out.cos_.size(), "]"),
+                     detail::text(detail::plain_value(angle)), "a finite number of radians");
+      }
       out.cos_.push_back(cos(angle));
       out.sin_.push_back(sin(angle));
     }
@@ -67,8 +73,7 @@ class BlockRotation {
   /// Composition: angles add. Throws ArgumentError unless both turn the same planes.
   BlockRotation operator*(const BlockRotation& other) const {
     if (other.pairing_ != pairing_ || other.first_ != first_ || other.planes() != planes()) {
-      detail::fail("other", detail::text("a rotation of ", other.planes(), " planes"),
-                   detail::text("the same ", planes(), " planes, pairing and first coordinate"));
+      detail::fail("other", other.described(), described());
     }
     BlockRotation out = *this;
     for (std::size_t m = 0; m < cos_.size(); ++m) {
@@ -119,6 +124,11 @@ class BlockRotation {
 
  private:
   BlockRotation(Pairing pairing, Index first) : pairing_(pairing), first_(first) {}
+
+  std::string described() const {
+    return detail::text(planes(), pairing_ == Pairing::half_split ? " half_split" : " interleaved",
+                        " planes from coordinate ", first_);
+  }
 
   std::pair<Index, Index> coordinates(Index plane) const {
     const PlaneCoordinates c = plane_coordinates(pairing_, plane, planes());

@@ -22,10 +22,16 @@ class DirectSumElement {
   using Vector = Eigen::Matrix<S, Eigen::Dynamic, 1>;
   using Matrix = Eigen::Matrix<S, Eigen::Dynamic, Eigen::Dynamic>;
 
-  /// R as it acts on d coordinates, and H. Throws ArgumentError if d < 0.
+  /// R as it acts on d coordinates, and H. Throws ArgumentError if d < 0 or R is one of another
+  /// dimension.
   DirectSumElement(Index d, Rotation rotation, Unipotent<S> unipotent)
       : d_(d), rotation_(std::move(rotation)), unipotent_(std::move(unipotent)) {
     if (d < 0) detail::fail("d", detail::text(d), "a value >= 0");
+    if constexpr (requires { rotation_.dim(); }) {
+      if (rotation_.dim() != d) {
+        detail::fail("d", detail::text(d), detail::text("that of the rotation, ", rotation_.dim()));
+      }
+    }
   }
 
   /// d plus the size of H.

@@ -142,13 +142,16 @@ struct UnipotentGradients {
 
 /// The gradients of y = x + s U (V^T x), in O(n r). Those of U and V are of that formula, as if the
 /// entries were free: after a step, Nilpotent::nearest restores V^T U = 0. Throws ArgumentError
-/// unless x and w have n entries.
+/// unless s is finite and x and w have n entries.
 template <Accumulator Scalar>
 UnipotentGradients<Scalar> unipotent_vjp(const Nilpotent<Scalar>& a, Scalar s,
                                          const typename Nilpotent<Scalar>::Vector& x,
                                          const typename Nilpotent<Scalar>::Vector& w) {
   detail::check_unipotent_size("x", x.size(), a.dim());
   detail::check_unipotent_size("w", w.size(), a.dim());
+  if (!detail::is_finite(static_cast<double>(s))) {
+    detail::fail("s", detail::text(s), "a finite number");
+  }
   using Vector = typename Nilpotent<Scalar>::Vector;
   const Vector vx = a.v().transpose() * x, uw = a.u().transpose() * w;
   UnipotentGradients<Scalar> out;

@@ -11,6 +11,7 @@
 
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
+#include "grape/math/scaled_columns.hpp"
 
 namespace grape::inline v0 {
 
@@ -75,14 +76,14 @@ ThinQr<M> thin_qr(const M& x) {
   return out;
 }
 
-/// The same of columns that are linearly independent; throws ArgumentError if they are not.
+/// The same of columns that are linearly independent, scaled so that their squares neither overflow
+/// nor vanish; throws ArgumentError where one depends on those before it.
 template <class M>
-ThinQr<M> independent_qr(const M& columns) {
-  check_frame_shape("columns", columns);
-  ThinQr<M> qr = thin_qr(columns);
-  for (Index j = 0; j < columns.cols(); ++j) {
-    const double rounding = static_cast<double>(columns.rows()) *
-                            std::numeric_limits<double>::epsilon() * columns.col(j).stableNorm();
+ThinQr<M> independent_qr(const ScaledColumns<M>& scaled) {
+  ThinQr<M> qr = thin_qr(scaled.columns);
+  for (Index j = 0; j < qr.q.cols(); ++j) {
+    const double rounding = static_cast<double>(qr.q.rows()) *
+                            std::numeric_limits<double>::epsilon() * scaled.columns.col(j).norm();
     if (!(qr.r(j, j) > rounding)) {
       fail(text("columns(.., ", j, ")"), "a combination of the columns before it",
            "columns that are linearly independent");
@@ -102,6 +103,11 @@ M cayley_middle(const M& parameters) {
   const auto c = parameters.bottomRows(parameters.rows() - k);
   s -= (lower - lower.transpose()) / 2;
   s.noalias() += c.transpose() * c / 4;
+  for (Index i = 0; i < s.size(); ++i) {
+    if (!is_finite(s.data()[i])) {
+      fail("parameters", "entries whose squares overflow", "entries of at most 10^150");
+    }
+  }
   return s;
 }
 
@@ -200,9 +206,10 @@ M householder_transposed_times(const std::type_identity_t<M>& reflectors,
 ///
 ///   W = [[B, -C^T], [C, 0]],   B [k, k] skew, C [d - k, k],
 ///
-/// whose entries are the strictly lower triangle of `parameters` [d, k] (the others are not read):
-/// as many as the frames have dimensions. Zeros give E, the coordinate planes; frames a half turn
-/// away from E lie at infinity. It is F = [2 S^-1 - I; C S^-1] with a k x k matrix S: O(d k^2).
+/// whose entries are the strictly lower triangle of `parameters` [d, k] (the others must be finite
+/// and have no part in F): as many as the frames have dimensions. Zeros give E, the coordinate
+/// planes; frames a half turn away from E lie at infinity. It is F = [2 S^-1 - I; C S^-1] with a k
+/// x k matrix S: O(d k^2).
 template <class M = FrameMatrix>
 M cayley(const std::type_identity_t<M>& parameters) {
   const Index k = parameters.cols();
@@ -238,22 +245,27 @@ M cayley_vjp(const std::type_identity_t<M>& parameters, const std::type_identity
 /// depend on those before them to rounding.
 template <class M = FrameMatrix>
 M orthonormalized(const std::type_identity_t<M>& columns) {
-  return detail::independent_qr<M>(columns).q;
+  detail::check_frame_shape("columns", columns);
+  return detail::independent_qr<M>(detail::ScaledColumns<M>(columns)).q;
 }
 
 /// The gradient for `columns` from d_frame, both of its shape.
 template <class M = FrameMatrix>
 M orthonormalized_vjp(const std::type_identity_t<M>& columns,
                       const std::type_identity_t<M>& d_frame) {
-  const detail::ThinQr<M> qr = detail::independent_qr<M>(columns);
+  detail::check_frame_shape("columns", columns);
   detail::check_gradient_shape(d_frame, columns);
+  const detail::ScaledColumns<M> scaled(columns);
+  const detail::ThinQr<M> qr = detail::independent_qr<M>(scaled);
   // d columns = (d_q - q sym(lower triangle of d_q^T q)) R^-T.
   const M inner = d_frame.transpose() * qr.q;
   const M lower = inner.template triangularView<Eigen::StrictlyLower>();
   M mirrored = lower + lower.transpose();
   mirrored.diagonal() = inner.diagonal();
   const M across = d_frame - qr.q * mirrored;
-  return qr.r.template triangularView<Eigen::Upper>().solve(across.transpose()).transpose();
+  M d_columns = qr.r.template triangularView<Eigen::Upper>().solve(across.transpose()).transpose();
+  scaled.unscale_gradient(d_columns);
+  return d_columns;
 }
 
 /// [d, d]: the frame's columns, then others that make an orthonormal basis of R^d of them.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "grape/apply/detail/convert.hpp"
+#include "grape/apply/detail/product.hpp"
 #include "grape/core/executor.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/core/view.hpp"
@@ -72,15 +73,17 @@ template <class T, class A, class M, class Visit>
 void for_projected_rows(const RotationAction<A>& action, const M& frame, Index set,
                         const TensorView<const T>& out, const TensorView<const T>& d_out,
                         Index begin, Index end, Visit visit) {
-  constexpr Index kRows = 32;
+  constexpr Index kRows = kProductRows;
   const Index heads = out.heads() / action.sets(), d = action.frame_dim();
   ProjectedRows<M> rows;
   rows.tokens.resize(static_cast<std::size_t>(kRows));
   rows.out.resize(kRows, d);
   rows.d_out.resize(kRows, d);
   const auto flush = [&] {
-    rows.u.noalias() = rows.out.topRows(rows.count) * frame.transpose();
-    rows.v.noalias() = rows.d_out.topRows(rows.count) * frame.transpose();
+    rows.u.setZero(rows.count, frame.rows());
+    rows.v.setZero(rows.count, frame.rows());
+    add_product(rows.u, 1, rows.out.topRows(rows.count), frame.transpose());
+    add_product(rows.v, 1, rows.d_out.topRows(rows.count), frame.transpose());
     visit(std::as_const(rows));
     rows.count = 0;
   };
@@ -123,7 +126,7 @@ void accumulate_frame_sums(const RotationAction<A>& action, const TensorView<con
     for_projected_rows<T>(action, frame, set, out, d_out, tokens * part / parts,
                           tokens * (part + 1) / parts,
                           [&](const auto& rows) { add(set, rows, sums); });
-    sums.direct.noalias() += sums.within.transpose() * frame;
+    add_product(sums.direct, 1, sums.within.transpose(), frame);
     partial[static_cast<std::size_t>(task)] = std::move(sums.direct);
   });
   for (Index task = 0; task < sets * parts; ++task) {
@@ -154,9 +157,9 @@ void accumulate_frame_gradient(const RotationAction<A>& action, const TensorView
         q(i, 2 * m + 1) = c * v1 - s * v0 - v1;
       }
     }
-    sums.direct.noalias() += p.transpose() * rows.d_out.topRows(rows.count);
-    sums.direct.noalias() += q.transpose() * rows.out.topRows(rows.count);
-    sums.within.noalias() -= p.transpose() * q;
+    add_product(sums.direct, 1, p.transpose(), rows.d_out.topRows(rows.count));
+    add_product(sums.direct, 1, q.transpose(), rows.out.topRows(rows.count));
+    add_product(sums.within, -1, p.transpose(), q);
   };
   accumulate_frame_sums<T>(action, out, d_out, d_frame, executor, add);
 }
@@ -275,10 +278,10 @@ void accumulate_plane_gradient(const RotationAction<A>& action, const TensorView
       sums.within += inner - inner.transpose();
     }
     // Whole rows instead of their parts outside of the frame; what that adds within it goes off.
-    sums.direct.noalias() += mean_u.transpose() * rows.d_out.topRows(rows.count);
-    sums.direct.noalias() -= mean_v.transpose() * rows.out.topRows(rows.count);
-    sums.within.noalias() -= rows.v.transpose() * mean_u;
-    sums.within.noalias() += rows.u.transpose() * mean_v;
+    add_product(sums.direct, 1, mean_u.transpose(), rows.d_out.topRows(rows.count));
+    add_product(sums.direct, -1, mean_v.transpose(), rows.out.topRows(rows.count));
+    add_product(sums.within, -1, rows.v.transpose(), mean_u);
+    add_product(sums.within, 1, rows.u.transpose(), mean_v);
   };
   accumulate_frame_sums<T>(action, out, d_out, d_planes, executor, add);
 }

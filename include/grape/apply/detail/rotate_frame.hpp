@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "grape/apply/detail/convert.hpp"
+#include "grape/apply/detail/product.hpp"
 #include "grape/core/config.hpp"
 #include "grape/core/executor.hpp"
 #include "grape/core/scalar.hpp"
@@ -20,6 +21,10 @@ inline namespace GRAPE_ISA {
 
 // The rotation in a frame F [d, r] of one row x: u = F^T x, w_m = (a R2(phi_m) - I) u_m for each
 // plane, x + F w. A tile of rows makes two skinny matrix products of it.
+
+/// Rows that are turned at once: enough for the products to run at speed, few enough to stay in the
+/// nearest cache.
+inline constexpr Index kFrameRows = kProductRows;
 
 template <class A>
 using RowMajor = Eigen::Matrix<A, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -54,15 +59,17 @@ void turn_columns(A* u, Index rows, const FrameTurn<A>& turn, const A* table, In
   }
 }
 
-/// Turns `rows` rows of x, `row_step` apart, in place; u holds 2 * turning * rows numbers.
+/// Turns `rows` rows of x (at most kFrameRows), `row_step` apart, in place; u holds 2 * turning *
+/// rows numbers.
 template <bool inverse, class A>
 void turn_rows(A* x, Index row_step, Index rows, const FrameTurn<A>& turn, const A* table,
                Index step, Index heads, A* u) {
-  using Stride = Eigen::OuterStride<>;
   const Index r = 2 * turn.turning;
   const Eigen::Map<const RowMajor<A>> frame(turn.frame, r, turn.dim);
-  Eigen::Map<RowMajor<A>, Eigen::Unaligned, Stride> tile(x, rows, turn.dim, Stride(row_step));
-  Eigen::Map<Eigen::Matrix<A, Eigen::Dynamic, Eigen::Dynamic>> projected(u, rows, r);
+  ProductTile<A> tile(x, rows, turn.dim, Eigen::OuterStride<>(row_step));
+  using Columns =
+      Eigen::Matrix<A, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor, kFrameRows, Eigen::Dynamic>;
+  Eigen::Map<Columns> projected(u, rows, r);
   projected.noalias() = tile * frame.transpose();
   turn_columns<inverse>(u, rows, turn, table, step, heads);
   tile.noalias() += projected * frame;
@@ -73,10 +80,6 @@ template <class A>
 struct FrameScratch {
   std::vector<A> projected, rows;
 };
-
-/// Rows that are turned at once: enough for the products to run at speed, few enough to stay in the
-/// nearest cache.
-inline constexpr Index kFrameRows = 64;
 
 /// Turns x(b, begin + [0, tokens), heads [first, first + heads)), whose rows are evenly spaced.
 template <bool inverse, class T, class A>
