@@ -60,7 +60,6 @@ Arranged arrange_eigen(X& x, const Axes& axes) {
 
 template <EigenTensor X, class Axes>
 auto eigen_view(X& tensor, const Axes& axes) {
-  using T = std::remove_pointer_t<decltype(tensor.data())>;
   return view_by(axes, tensor.data(), arrange_eigen(tensor, axes));
 }
 

@@ -44,7 +44,6 @@ Arranged arrange_mdspan(const M& m, const Axes& axes) {
 
 template <Mdspan M, class Axes>
 auto mdspan_view(const M& m, const Axes& axes) {
-  using T = std::remove_pointer_t<std::remove_cvref_t<decltype(m.data_handle())>>;
   return view_by(axes, m.data_handle(), arrange_mdspan(m, axes));
 }
 

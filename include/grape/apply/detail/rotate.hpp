@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 
 #include "grape/apply/detail/convert.hpp"
 #include "grape/core/config.hpp"
@@ -36,7 +37,8 @@ GRAPE_INLINE void rotate_block(T* x, Index step, const A* c, const A* s, Index m
                                Index count) {
   using V = Vector<A, W>;
   constexpr auto kIndices = std::make_integer_sequence<int, W>{};
-  V cosine[R], sine[R];
+  constexpr auto kVectors = static_cast<std::size_t>(R);
+  V cosine[kVectors], sine[kVectors];
   for (int r = 0; r < R; ++r) {
     cosine[r] = load_elements<W>(c + m + r * W);
     sine[r] = inverse ? -load_elements<W>(s + m + r * W) : load_elements<W>(s + m + r * W);
@@ -81,7 +83,7 @@ GRAPE_INLINE void rotate_block(T* x, Index step, const A* c, const A* s, Index m
     }
   } else {
     // [y0 y1 ..] = [x0 x1 ..] [c0 c0 ..] + [x1 x0 ..] [-s0 s0 ..]: one shuffle a register.
-    V twice[2 * R], crossed[2 * R];
+    V twice[2 * kVectors], crossed[2 * kVectors];
     for (int r = 0; r < R; ++r) {
       twice[2 * r] = zip_low(cosine[r], cosine[r], kIndices);
       twice[2 * r + 1] = zip_high(cosine[r], cosine[r], kIndices);

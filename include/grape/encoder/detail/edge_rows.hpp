@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <limits>
 #include <span>
 
@@ -73,7 +74,7 @@ struct EdgeRows {
     const Index end = (std::min)(where.key + where.keys, token + R);
     for (Index at = (end - 1) / kPanel * kPanel; at + kPanel > where.key && end > where.key;
          at -= kPanel) {
-      alignas(64) A edges[R * kPanel];
+      alignas(64) A edges[static_cast<std::size_t>(R * kPanel)];
       edge_products<R>(probes.query(row, first), probes.width(), probes.panel(row, at / kPanel),
                        probes.width(), edges);
       edge_link(link, static_cast<A>(slope), edges, R * kPanel);
@@ -101,11 +102,12 @@ struct EdgeRows {
                   const double* before, std::span<double> path) const {
     const Index first = where.query + first_row, token = start + first, width = probes.width();
     const Index end = (std::min)(where.key + where.keys, token + R);
-    double sum[R], d_slope = 0;
+    constexpr auto kRows = static_cast<std::size_t>(R), kEntries = kRows * kPanel;
+    double sum[kRows], d_slope = 0;
     std::copy_n(before, R, sum);
     for (Index at = where.key / kPanel * kPanel; at < end; at += kPanel) {
-      alignas(64) A g[R * kPanel], d_g[R * kPanel];
-      alignas(64) double d_x[R * kPanel] = {};
+      alignas(64) A g[kEntries], d_g[kEntries];
+      alignas(64) double d_x[kEntries] = {};
       const A* panel = probes.panel(row, at / kPanel);
       edge_products<R>(probes.query(row, first), width, panel, width, g);
       edge_link_derivative(link, g, d_g, R * kPanel);

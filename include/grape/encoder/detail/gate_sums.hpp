@@ -114,7 +114,8 @@ class GateSums {
   bool needs_low(Index b, Index h) const {
     constexpr double kEnough = std::is_same_v<A, float> ? 0x1p-24 : 0x1p10;
     if (keys_ == 0) return false;
-    const double weakest = weakest_[static_cast<std::size_t>(row(b, h) + keys_ - 1)];
+    const auto last = static_cast<std::size_t>(row(b, h) + keys_ - 1);
+    const auto weakest = static_cast<double>(weakest_[last]);
     return weakest < -high(b, h)[keys_ - 1] * kEnough;
   }
 
