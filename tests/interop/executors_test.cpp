@@ -2,7 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <stdexcept>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "grape/attention/attend.hpp"
@@ -122,6 +126,46 @@ TEST(ThreadPoolExecutor, RunsEveryTaskOnceAndAttentionToTheBit) {
     Eigen::ThreadPool pool(threads);
     expect_executor(grape::ThreadPool(pool));
     expect_same_bits(grape::ThreadPool(pool));
+  }
+}
+
+// A pool that takes some helpers, which start late, and then is out of memory.
+class FailingPool : public Eigen::ThreadPoolInterface {
+ public:
+  FailingPool(Eigen::ThreadPool& pool, int taken) : pool_(pool), left_(taken) {}
+  void Schedule(std::function<void()> helper) override {
+    if (left_-- == 0) throw std::runtime_error("schedule");
+    pool_.Schedule([helper] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      helper();
+    });
+  }
+  int NumThreads() const override { return pool_.NumThreads(); }
+  int CurrentThreadId() const override { return pool_.CurrentThreadId(); }
+
+ private:
+  Eigen::ThreadPool& pool_;
+  int left_;
+};
+
+TEST(ThreadPoolExecutor, WaitsForItsHelpersWhereScheduleThrows) {
+  constexpr Index kTasks = 40;
+  for (int taken = 0; taken < 3; ++taken) {
+    Eigen::ThreadPool threads(3);
+    FailingPool pool(threads, taken);
+    std::vector<std::atomic<int>> calls(kTasks);
+    std::string caught;
+    try {
+      grape::ThreadPool(pool).run(kTasks, [&](Index i) {
+        std::this_thread::sleep_for(std::chrono::microseconds(200));
+        ++calls[static_cast<std::size_t>(i)];
+      });
+    } catch (const std::runtime_error& error) {
+      caught = error.what();
+    }
+    EXPECT_EQ(caught, "schedule") << taken;
+    // No helper is at work any more: all tasks are done, each once.
+    for (const auto& n : calls) EXPECT_EQ(n.load(), 1) << taken;
   }
 }
 

@@ -24,7 +24,8 @@ namespace grape::inline v0 {
 ///   attend(q, k, v, out, options, ThreadPool(pool));
 ///
 /// The calling thread works too and waits for the tasks alone, so that a call from within the pool
-/// does not lock up. Programs that use it link with threads.
+/// does not lock up. What a task or the pool's Schedule throws is thrown to the caller, the first
+/// of them, once all tasks are done. Programs that use it link with threads.
 class ThreadPool {
  public:
   /// An executor on the pool, which must outlive it.
@@ -35,7 +36,11 @@ class ThreadPool {
     if (count <= 0) return;
     const auto shared = std::make_shared<State<std::remove_reference_t<Task>>>(count, task);
     const Index helpers = std::min<Index>(count - 1, pool_->NumThreads());
-    for (Index i = 0; i < helpers; ++i) pool_->Schedule([shared] { shared->work(); });
+    // What a Schedule throws waits for the tasks, as their own exceptions do: helpers that it took
+    // before look at `task`, which is the caller's.
+    shared->exception.run([&] {
+      for (Index i = 0; i < helpers; ++i) pool_->Schedule([shared] { shared->work(); });
+    });
     shared->work();
     shared->wait();
     shared->exception.rethrow();
