@@ -44,6 +44,19 @@ consteval bool adds_to_scores() {
   return goes_with_scores<A, T>() && !std::is_const_v<T>;
 }
 
+template <class A>
+void as_bias_action(const BiasAction<A>&);
+template <class X>
+concept SomeBiasAction = requires(const X& x) {
+  as_bias_action(x);
+};
+template <class T>
+void as_score_view(const ScoreView<T>&);
+template <class X>
+concept SomeScoreView = requires(const X& x) {
+  as_score_view(x);
+};
+
 template <Accumulator A, Element T>
 void check_bias(const BiasAction<A>& bias, const ScoreView<T>& scores, std::string_view argument) {
   static_cast<void>(goes_with_scores<A, T>());
@@ -197,6 +210,21 @@ void add_bias(const BiasAction<A>& bias, ScoreView<T> scores, const E& executor 
     if (scores.empty()) return;
     detail::check_bias(bias, scores, "scores");
     detail::add_to_scores(bias, scores, executor);
+  }
+}
+
+/// Says what is missing where a bias comes without positions, or scores without a view.
+template <class Bias, class Scores, class... Rest>
+requires(!detail::SomeBiasAction<Bias> ||
+         !detail::SomeScoreView<Scores>) void add_bias(const Bias&, const Scores&, const Rest&...) {
+  if constexpr (!detail::SomeBiasAction<Bias>) {
+    static_assert(sizeof(Bias) == 0,
+                  "grape: add_bias takes the action that an encoder's at() returns: "
+                  "add_bias(alibi.at(query_positions, key_positions), scores)");
+  } else {
+    static_assert(sizeof(Scores) == 0,
+                  "grape: add_bias adds to a view of scores: bhqk(pointer, batch, heads, queries, "
+                  "keys), a ScoreView");
   }
 }
 

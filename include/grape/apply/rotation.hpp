@@ -18,6 +18,21 @@ namespace grape::inline v0 {
 
 namespace detail {
 
+template <class T>
+void as_tensor_view(const TensorView<T>&);
+template <class X>
+concept SomeTensorView = requires(const X& x) {
+  as_tensor_view(x);
+};
+
+/// Says what to pass instead of an X, which is no view.
+template <class X>
+consteval void wants_view() {
+  static_assert(sizeof(X) == 0,
+                "grape: a rotation turns views of tensors: blhd(pointer, batch, seq, heads, dim), "
+                "or matrix_view(matrix, heads) of a row-major Eigen matrix [seq, heads * dim]");
+}
+
 template <Accumulator A, class T, class U>
 void check_frame_gradient(const RotationAction<A>& action, const TensorView<T>& out,
                           const TensorView<U>& d_out, std::string_view argument, std::size_t got) {
@@ -98,6 +113,29 @@ template <Generator G, Path P, Element T, Executor E = Serial>
 void apply_rotation(const Encoder<G, P>& encoder, const Positions& positions,
                     const TensorView<T>& x, const E& executor = {}) {
   apply_rotation(encoder.at(positions), x, executor);
+}
+
+/// Says what is missing where tensors come without a view.
+template <Accumulator A, class X, class... Rest>
+requires(!detail::SomeTensorView<X>) void apply_rotation(const RotationAction<A>&, const X&,
+                                                         const Rest&...) {
+  detail::wants_view<X>();
+}
+/// The same after positions.
+template <Generator G, Path P, class X, class... Rest>
+requires(!detail::SomeTensorView<X>) void apply_rotation(const Encoder<G, P>&, const Positions&,
+                                                         const X&, const Rest&...) {
+  detail::wants_view<X>();
+}
+/// Says what is missing where an encoder comes without positions.
+template <Generator G, Path P, class X, class... Rest>
+requires(!std::convertible_to<const X&, const Positions&>) void apply_rotation(const Encoder<G, P>&,
+                                                                               const X&,
+                                                                               const Rest&...) {
+  static_assert(sizeof(X) == 0,
+                "grape: an encoder rotates at Positions: apply_rotation(rope, "
+                "Positions::range(start, seq), q), or by an action that was made of them: "
+                "apply_rotation(action, q)");
 }
 
 /// Undoes apply_rotation in place: x_t <- exp(-s_t L) x_t, divided by the attention factor where

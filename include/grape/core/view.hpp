@@ -228,6 +228,16 @@ auto matrix_view(M& matrix, Index heads) {
                        {rows * outer, outer, dim * inner, inner});
 }
 
+/// Says what a matrix lacks that is no RowMajorMatrix.
+template <class M>
+requires(!RowMajorMatrix<M>) TensorView<float> matrix_view(M&, Index) {
+  static_assert(sizeof(M) == 0,
+                "grape: matrix_view takes a row-major matrix [seq, heads * dim]; for a "
+                "column-major one [heads * dim, seq] there is column_view in "
+                "grape/interop/eigen.hpp");
+  return {nullptr, {0, 0, 0, 0}};
+}
+
 namespace detail {
 
 /// Whether two views share an element. Views of different element types are compared by their

@@ -43,6 +43,8 @@ void append_to(Args&... args) {
                   "Positions, their log forget gates for FoX; rotations have nothing to append to");
   }
 }
+/// What the compiler names where a rotation is made of a head_dim.
+struct a_rotation_takes_a_spectrum_as_log_uniform_of_head_dim_and_base;
 /// Whether the last of some arguments is an action that may be changed.
 template <class Action, class... Args>
 concept EndsIn = sizeof...(Args) >= 2 && std::same_as<typename Last<Args...>::type, Action&>;
@@ -89,6 +91,14 @@ class Encoder {
 
   /// From a generator and a path.
   Encoder(G generator, P path) : generator_(std::move(generator)), path_(std::move(path)) {}
+
+  /// A rotation is not made of a head_dim, but of frequencies: RoPE<float>(spectrum::log_uniform(
+  /// head_dim, base)).
+  template <std::integral Int, class... Rest,
+            class Instead = detail::a_rotation_takes_a_spectrum_as_log_uniform_of_head_dim_and_base>
+  requires(std::same_as<typename G::Kind, SkewGenerator> &&
+           !std::constructible_from<G, Int, Rest...>) explicit Encoder(Int,
+                                                                       const Rest&...) = delete;
 
   const G& generator() const { return generator_; }
   const P& path() const { return path_; }
