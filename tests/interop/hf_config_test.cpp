@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "support/errors.hpp"
 #include "support/golden.hpp"
@@ -311,6 +314,206 @@ TEST(HfConfig, RejectsInsteadOfGuessing) {
   EXPECT_TRUE(rejects([] { hf_rope(json::array()); }, "config", "JSON array", "object"));
   EXPECT_EQ(hf_rope(config(nullptr)).rope_type, "default");
   EXPECT_FALSE(hf_rope(config(nullptr)).pairing.has_value());
+}
+
+// Old and new names of one thing: either alone, both where they agree, never two values.
+TEST(HfConfig, NamesOfOneThingMustAgree) {
+  const json base = {{"head_dim", 64}, {"rope_theta", 10000.0}};
+  const auto with = [&](json more, bool theta = true) {
+    json out = base;
+    if (!theta) out.erase("rope_theta");
+    out.update(more);
+    return out;
+  };
+  const auto refuses = [&](json more, std::string_view argument, std::string_view got,
+                           std::string_view wanted) {
+    return rejects([&] { hf_rope(with(more)); }, argument, got, wanted);
+  };
+  EXPECT_DOUBLE_EQ(hf_rope(with({{"rotary_emb_base", 500}}, false)).spectrum(0, 16),
+                   std::pow(500.0, -0.5));
+  EXPECT_NO_THROW(hf_rope(with({{"rotary_emb_base", 10000}})));
+  EXPECT_TRUE(refuses({{"rotary_emb_base", 500}}, "config.rotary_emb_base", "500",
+                      "config.rope_theta = 10000"));
+  const json inside = {{"rope_type", "default"}, {"rope_theta", 500.0}};
+  EXPECT_TRUE(rejects(
+      [&] {
+        hf_rope(with({{"rope_parameters", inside}, {"rotary_emb_base", 600}}, false));
+      },
+      "config.rotary_emb_base", "600", "config.rope_parameters.rope_theta = 500"));
+
+  EXPECT_EQ(hf_rope(with({{"partial_rotary_factor", 0.5}, {"rotary_pct", 0.5}, {"rotary_dim", 32}}))
+                .spectrum.rotary_dim(),
+            32);
+  EXPECT_TRUE(refuses({{"partial_rotary_factor", 0.5}, {"rotary_pct", 0.25}}, "config.rotary_pct",
+                      "0.25", "config.partial_rotary_factor = 0.5"));
+  EXPECT_TRUE(refuses({{"partial_rotary_factor", 0.5}, {"rotary_dim", 48}}, "config.rotary_dim",
+                      "48", "which is 32"));
+  EXPECT_TRUE(refuses({{"rotary_pct", 0.25}, {"rotary_dim", 64}}, "config.rotary_dim", "64",
+                      "config.rotary_pct = 0.25"));
+  EXPECT_TRUE(refuses({{"rotary_dim", 32}, {"rope_parameters", {{"rope_type", "proportional"}}}},
+                      "config.rotary_dim", "32", "partial_rotary_factor"));
+  // GPT-J's names of the sizes.
+  EXPECT_EQ(hf_rope({{"n_embd", 4096}, {"n_head", 16}, {"rotary_dim", 64}, {"rope_theta", 1e4}})
+                .spectrum.rotary_dim(),
+            64);
+  EXPECT_TRUE(rejects(
+      [] {
+        hf_rope({{"n_embd", 64}, {"hidden_size", 32}, {"n_head", 2}, {"rope_theta", 1e4}});
+      },
+      "config.n_embd", "64", "config.hidden_size = 32"));
+}
+
+TEST(HfConfig, DimensionsAreThoseOfAHead) {
+  const auto refuses = [](json more, std::string_view argument, std::string_view got,
+                          std::string_view wanted) {
+    json out = {{"head_dim", 64}, {"rope_theta", 10000.0}};
+    out.update(more);
+    return rejects([&] { hf_rope(out); }, argument, got, wanted);
+  };
+  EXPECT_TRUE(refuses({{"rotary_dim", 66}}, "config.rotary_dim", "66", "config.head_dim = 64"));
+  EXPECT_TRUE(refuses({{"rotary_dim", -2}}, "config.rotary_dim", "-2", "[2, "));
+  EXPECT_TRUE(refuses({{"rotary_dim", 33}}, "config.rotary_dim", "33", "even"));
+  EXPECT_TRUE(refuses({{"rotary_pct", 0.01}}, "config.rotary_pct of config.head_dim", "0", "even"));
+  EXPECT_TRUE(refuses({{"head_dim", 0}}, "config.head_dim", "0", "[2, "));
+  EXPECT_TRUE(refuses({{"head_dim", -64}}, "config.head_dim", "-64", "[2, "));
+  EXPECT_TRUE(refuses({{"head_dim", 65}}, "config.head_dim", "65", "even"));
+  EXPECT_TRUE(refuses({{"head_dim", 4503599627370496}}, "config.head_dim", "4503599627370496",
+                      "[2, 1048576]"));
+  EXPECT_TRUE(rejects(
+      [] {
+        hf_rope({{"rope_theta", 1e4}}, {.head_dim = -4});
+      },
+      "options.head_dim", "-4", "[2, "));
+  const json latent = {{"qk_rope_head_dim", 64}, {"qk_nope_head_dim", -1}};
+  EXPECT_TRUE(refuses(latent, "config.qk_nope_head_dim", "-1", "[0, "));
+}
+
+TEST(HfConfig, MRopeSectionsArePlanes) {
+  const auto refuses = [](const char* sections, std::string_view argument, std::string_view got,
+                          std::string_view wanted) {
+    const json config = {
+        {"head_dim", 128},
+        {"rope_theta", 1e6},
+        {"rope_scaling", {{"type", "mrope"}, {"mrope_section", json::parse(sections)}}}};
+    return rejects([&] { hf_rope(config); }, argument, got, wanted);
+  };
+  const std::string path = "config.rope_scaling.mrope_section";
+  EXPECT_TRUE(refuses("[72, -24, 16]", path + "[0]", "72", "64 planes"));
+  EXPECT_TRUE(refuses("[64, -24, 24]", path + "[1]", "-24", ">= 1"));
+  EXPECT_TRUE(refuses("[64, 0]", path + "[1]", "0", ">= 1"));
+  EXPECT_TRUE(refuses("[16.5, 24, 23.5]", path + "[0]", "16.5", "whole"));
+  EXPECT_TRUE(refuses("[16, 24, null]", path + "[2]", "JSON null", "number"));
+  EXPECT_TRUE(refuses("[64, 64]", path, "more", "64 planes"));
+  EXPECT_TRUE(refuses("64", path, "JSON number (64)", "list"));
+}
+
+// Whatever a spectrum would refuse is refused by the name that the file has for it.
+TEST(HfConfig, RangesAreThoseOfTheFields) {
+  const auto refuses = [](const json& scaling, std::string_view field, std::string_view got,
+                          std::string_view wanted, double theta = 1e4, Index head_dim = 64) {
+    const json config = config_of(scaling, theta, head_dim, 4096, false);
+    const bool whole = field.substr(0, 7) == "config.";
+    const std::string path = (whole ? "" : "config.rope_scaling.") + std::string(field);
+    return rejects([&] { hf_rope(config, {.sequence_length = 10}); }, "grape: " + path, got,
+                   wanted);
+  };
+  EXPECT_TRUE(refuses({{"rope_type", "linear"}, {"factor", 0.5}}, "factor", "0.5", ">= 1"));
+  EXPECT_TRUE(refuses({{"rope_type", "dynamic"}, {"factor", -1}}, "factor", "-1", ">= 1"));
+  EXPECT_TRUE(
+      refuses({{"rope_type", "linear"}, {"factor", 2}}, "config.rope_theta", "-3", "> 0", -3));
+  EXPECT_TRUE(
+      refuses({{"rope_type", "ntk"}, {"factor", 2}}, "config.hidden_size", "2", ">= 4", 1e4, 2));
+  const auto yarn = [&](const char* key, const json& value, std::string_view got,
+                        std::string_view wanted) {
+    json scaling = {{"rope_type", "yarn"}, {"factor", 4.0}};
+    scaling[key] = value;
+    return refuses(scaling, key, got, wanted);
+  };
+  EXPECT_TRUE(yarn("beta_fast", 0.5, "0.5", "beta_slow = 1"));
+  EXPECT_TRUE(yarn("beta_slow", 0, "0", "> 0"));
+  EXPECT_TRUE(yarn("mscale", -1, "-1", ">= 0"));
+  EXPECT_TRUE(yarn("mscale_all_dim", -1, "-1", ">= 0"));
+  EXPECT_TRUE(yarn("attention_factor", 0, "0", "1e"));
+  EXPECT_TRUE(yarn("original_max_position_embeddings", -5, "-5", ">= 1"));
+  EXPECT_TRUE(
+      refuses({{"rope_type", "yarn"}, {"factor", 4.0}}, "config.rope_theta", "1", "> 1", 1));
+  json llama3 = {{"rope_type", "llama3"},
+                 {"factor", 8},
+                 {"low_freq_factor", 4},
+                 {"high_freq_factor", 4},
+                 {"original_max_position_embeddings", 100}};
+  EXPECT_TRUE(refuses(llama3, "high_freq_factor", "4", "low_freq_factor = 4"));
+  llama3["low_freq_factor"] = 0;
+  EXPECT_TRUE(refuses(llama3, "low_freq_factor", "0", "> 0"));
+  json longrope = {{"rope_type", "longrope"},
+                   {"short_factor", std::vector<double>(32, 1.0)},
+                   {"long_factor", std::vector<double>(31, 1.0)}};
+  EXPECT_TRUE(refuses(longrope, "long_factor", "31", "32"));
+  longrope["long_factor"].push_back(-1);
+  EXPECT_TRUE(refuses(longrope, "long_factor[31]", "-1", "> 0"));
+  longrope["long_factor"][31] = 1;
+  longrope["original_max_position_embeddings"] = 8192;
+  EXPECT_TRUE(refuses(longrope, "config.max_position_embeddings", "4096", ">= 8192"));
+  EXPECT_TRUE(refuses({{"rope_type", "default"}, {"rope_theta", 1e4}, {"sub", {{"factor", 2}}}},
+                      "sub", "does not know", "default"));
+}
+
+// Layer types and fields that would stand for all of them are not mixed.
+TEST(HfConfig, FieldsBesideLayerTypesAreRefused) {
+  const json layers = {{"full_attention", {{"rope_theta", 1e6}, {"rope_type", "default"}}},
+                       {"rope_theta", 1e4}};
+  const json config = {{"head_dim", 64}, {"rope_parameters", layers}};
+  EXPECT_TRUE(rejects([&] { hf_rope(config, {.layer_type = "full_attention"}); },
+                      "config.rope_parameters.rope_theta", "beside", "full_attention"));
+}
+
+// A message shows what it got, but neither all of it nor bytes that are no text.
+TEST(HfConfig, MessagesOfStrangeValues) {
+  const auto message = [](const json& config) -> std::string {
+    try {
+      hf_rope(config, {.layer_type = "\xff\xfe"});
+    } catch (const grape::ArgumentError& error) {
+      return error.what();
+    }
+    return "nothing was thrown";
+  };
+  const auto config = [](const json& scaling) {
+    return json{{"head_dim", 64}, {"rope_theta", 1e4}, {"rope_scaling", scaling}};
+  };
+  const std::string bad = "a\xff\xc3", replaced = "a\xEF\xBF\xBD\xEF\xBF\xBD";
+  EXPECT_EQ(message({{"head_dim", bad}, {"rope_theta", 1e4}}),
+            "grape: config.head_dim: got a JSON string (\"" + replaced + "\"), wanted a number");
+  EXPECT_NE(message(config({{"rope_type", bad}})).find('"' + replaced + '"'), std::string::npos);
+  EXPECT_NE(message(config({{"rope_type", "linear"}, {"factor", 2}, {bad, 1}}))
+                .find("config.rope_scaling." + replaced + ": got a key"),
+            std::string::npos);
+  EXPECT_NE(message(config({{"rope_type", "yarn"}, {"type", bad}})).find(replaced),
+            std::string::npos);
+  EXPECT_NE(message(config({{bad, json::object()}}))
+                .find("layer types of config.rope_scaling: " + replaced),
+            std::string::npos);
+  EXPECT_NE(message(config({{"rope_type", "linear"}, {"factor", "1\n2"}})).find("(\"1\\n2\")"),
+            std::string::npos);
+
+  // Of a long text no more than its beginning, cut between characters.
+  for (const std::string& letter : {std::string("x"), std::string("\xC3\xA9")}) {
+    for (const std::string& start : {std::string(), std::string("y")}) {
+      std::string text = start;
+      while (text.size() < 100000) text += letter;
+      const std::string got = message(config({{"rope_type", text}}));
+      EXPECT_LT(got.size(), 250u);
+      EXPECT_NE(got.find(letter + "..\""), std::string::npos) << got;
+      EXPECT_EQ(got.find("\xEF\xBF\xBD"), std::string::npos) << got;
+    }
+  }
+  json many = json::array();
+  for (int i = 0; i < 10000; ++i) many.push_back(i);
+  EXPECT_NE(message(config({{"rope_type", "linear"}, {"factor", many}}))
+                .find("a JSON array of 10000 entries, wanted"),
+            std::string::npos);
+  json layers;
+  for (int i = 0; i < 5000; ++i) layers["layer" + std::to_string(i)] = json::object();
+  EXPECT_LT(message(config(layers)).size(), 500u);
 }
 
 }  // namespace

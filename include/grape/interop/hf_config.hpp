@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -13,9 +15,10 @@
 #include "grape/core/pairing.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/generator/canonical_planes.hpp"
+#include "grape/interop/detail/hf_dimensions.hpp"
 #include "grape/interop/detail/hf_object.hpp"
 #include "grape/interop/detail/hf_spectrum.hpp"
-#include "grape/spectrum/log_uniform.hpp"
+#include "grape/spectrum/detail/check.hpp"
 #include "grape/spectrum/spectrum.hpp"
 #include "grape/spectrum/yarn.hpp"
 
@@ -70,18 +73,28 @@ inline std::optional<HfObject> hf_rope_object(const HfObject& config,
   const nlohmann::json* found = parameters != nullptr ? parameters : scaling;
   if (found == nullptr) return std::nullopt;
   const HfObject object(*found, name);
-  std::string types;
+  std::string types, other;
   for (const auto& [key, value] : found->items()) {
-    if (value.is_object()) types += (types.empty() ? "" : ", ") + key;
+    if (value.is_object()) {
+      if (types.size() < 200) types += (types.empty() ? "" : ", ") + hf_shown(key);
+    } else if (!value.is_null()) {
+      other = key;
+    }
   }
-  if (types.empty()) return object;
+  if (types.empty() || object.find("rope_type") != nullptr || object.find("type") != nullptr) {
+    return object;
+  }
   const nlohmann::json* of_layer =
       options.layer_type.empty() ? nullptr : object.find(options.layer_type);
   if (of_layer == nullptr) {
-    fail("options.layer_type", text("\"", options.layer_type, "\""),
+    fail("options.layer_type", hf_quoted(options.layer_type),
          text("one of the layer types of ", name, ": ", types));
   }
-  return HfObject(*of_layer, name + "." + options.layer_type);
+  if (!other.empty()) {
+    fail(object.path(hf_shown(other)), "a field beside objects for each layer type",
+         text("it inside of each of them: ", types));
+  }
+  return HfObject(*of_layer, object.path(hf_shown(options.layer_type)));
 }
 
 inline std::string hf_rope_type(const HfObject& rope) {
@@ -89,7 +102,7 @@ inline std::string hf_rope_type(const HfObject& rope) {
   // transformers saved Qwen2-VL's "mrope" beside a rope_type of "default".
   const bool mrope = old == "mrope" && (!now || *now == "default");
   if (now && old && *now != *old && !mrope) {
-    fail(rope.path("type"), text("\"", *old, "\""), text("rope_type, \"", *now, "\""));
+    fail(rope.path("type"), hf_quoted(*old), text("rope_type, ", hf_quoted(*now)));
   }
   std::string type = now ? *now : old.value_or("");
   if (mrope) type = "default";
@@ -105,23 +118,6 @@ inline std::string hf_rope_type(const HfObject& rope) {
     type = "default";
   }
   return type;
-}
-
-/// The head_dim whose coordinates rotary_dim counts in.
-inline Index hf_head_dim(const HfObject& config, const HfRopeOptions& options) {
-  if (options.head_dim != 0) return options.head_dim;
-  for (const char* key : {"qk_rope_head_dim", "head_dim"}) {
-    if (const std::optional<Index> dim = config.integer(key)) return *dim;
-  }
-  const std::optional<Index> hidden = config.integer("hidden_size");
-  const std::optional<Index> heads = config.integer("num_attention_heads");
-  if (!hidden || !heads) {
-    fail("config.head_dim", "nothing", "head_dim, or hidden_size and num_attention_heads");
-  }
-  if (*heads < 1 || *hidden % *heads != 0) {
-    fail("config.num_attention_heads", text(*heads), text("a divisor of hidden_size ", *hidden));
-  }
-  return *hidden / *heads;
 }
 
 inline std::optional<Pairing> hf_pairing(const HfObject& config) {
@@ -142,13 +138,63 @@ inline std::optional<Pairing> hf_pairing(const HfObject& config) {
 }
 
 /// Frequency sets that old configs put beside the object: Gemma 3's base of the sliding layers.
-inline std::optional<double> hf_local_base(const HfObject& config, const HfRopeOptions& options) {
-  const std::optional<double> base = config.number("rope_local_base_freq");
+inline std::optional<HfNamed<double>> hf_local_base(const HfObject& config,
+                                                    const HfRopeOptions& options) {
+  auto base = hf_agreed<double>({{config, "rope_local_base_freq"}});
   if (!base || config.find("rope_parameters") != nullptr) return std::nullopt;
   if (options.layer_type == "sliding_attention") return base;
   if (options.layer_type == "full_attention") return std::nullopt;
-  fail("options.layer_type", text("\"", options.layer_type, "\""),
+  fail("options.layer_type", hf_quoted(options.layer_type),
        "sliding_attention or full_attention: the config has rope_local_base_freq");
+}
+
+/// The base of the frequencies, by its new and its old name.
+inline HfNamed<double> hf_base(const HfObject& config, const HfObject& rope,
+                               std::optional<HfNamed<double>> local) {
+  std::optional<HfNamed<double>> base = std::move(local);
+  if (!base) {
+    base = hf_agreed<double>(
+        {{rope, "rope_theta"}, {config, "rope_theta"}, {config, "rotary_emb_base"}});
+  }
+  if (!base) {
+    fail("config.rope_theta", "nothing", "the base (10000.0 for checkpoints older than the field)");
+  }
+  check_positive(base->path, base->value);
+  return *std::move(base);
+}
+
+/// M-RoPE's planes an axis: together those of the head.
+inline std::vector<Index> hf_sections(const HfObject& rope, Index planes) {
+  std::vector<Index> sections = rope.integers("mrope_section");
+  Index total = 0;
+  for (std::size_t axis = 0; axis < sections.size(); ++axis) {
+    if (sections[axis] < 1 || sections[axis] > planes) {
+      fail(text(rope.path("mrope_section"), "[", axis, "]"), text(sections[axis]),
+           text("a number of the ", planes, " planes of the head, >= 1"));
+    }
+    total += sections[axis];
+    if (total > planes) break;
+  }
+  if (total != planes) {
+    fail(rope.path("mrope_section"),
+         total > planes ? std::string("a sum of more") : text("a sum of ", total),
+         text("the ", planes, " planes of the head"));
+  }
+  return sections;
+}
+
+/// What DeepSeek's multi-head latent attention has beside the spectrum: unrotated coordinates in
+/// front, and a factor of the softmax scale.
+inline void hf_latent(const HfObject& config, const HfRopeContext& c, HfRope& out) {
+  const auto nope = hf_agreed<Index>({{config, "qk_nope_head_dim"}});
+  if (nope && (nope->value < 0 || nope->value > kHfGreatestDim)) {
+    fail(nope->path, text(nope->value), text("a dimension in [0, ", kHfGreatestDim, "]"));
+  }
+  out.slice.begin = nope ? nope->value : 0;
+  const double all_dim = out.rope_type == "yarn" ? c.not_negative("mscale_all_dim") : 0;
+  if (all_dim != 0) {
+    out.softmax_scale_factor = spectrum::deepseek_softmax_scale_factor(c.factor(), all_dim);
+  }
 }
 
 }  // namespace detail
@@ -159,65 +205,38 @@ inline std::optional<double> hf_local_base(const HfObject& config, const HfRopeO
 /// are to be passed themselves.
 ///
 /// Takes rope_type default, linear, ntk, dynamic, yarn, llama3, longrope (and its old name su) and
-/// proportional, and M-RoPE's sections as values. Where a field is absent, what Hugging Face's code
-/// takes instead is taken; a field that contradicts another is an error.
+/// proportional, and M-RoPE's sections as values. Where a field of the scaling is absent, what
+/// Hugging Face's code takes instead is taken. The base has no such default: it is rope_theta (or
+/// its old name rotary_emb_base), and a config that is older than the field means 10000, or what
+/// the model's own code says; put it in. The part of the head that turns is partial_rotary_factor
+/// (old: rotary_pct) of it, or rotary_dim, or all. Names of one thing may stand beside one another
+/// if they agree.
 ///
-/// Throws ArgumentError, which names the field by its path, for a rope_type or key of the object
-/// that is not known, for fields that are missing, of the wrong type or contradictory, and for
-/// values that the spectrum refuses.
+/// Throws ArgumentError, which names the field by its path (`config.rope_scaling.factor`), for a
+/// rope_type or key of the object that is not known, for fields that are missing, of the wrong
+/// type, out of range or contradictory, and for values that the spectrum refuses.
 inline HfRope hf_rope(const nlohmann::json& json, const HfRopeOptions& options = {}) {
   const detail::HfObject config(json, "config");
   const nlohmann::json none = nlohmann::json::object();
-  const std::optional<double> local_base = detail::hf_local_base(config, options);
+  std::optional<detail::HfNamed<double>> local_base = detail::hf_local_base(config, options);
   std::optional<detail::HfObject> found;
   if (!local_base) found = detail::hf_rope_object(config, options);
   const bool scaled = found && !found->empty();
   const detail::HfObject rope = scaled ? *found : detail::HfObject(none, "config.rope_scaling");
-
-  std::optional<double> base = local_base;
-  if (!base) base = detail::hf_agreed(rope, &config, "rope_theta", detail::kHfNumber);
-  if (!base) base = config.number("rotary_emb_base");
-  if (!base) {
-    detail::fail("config.rope_theta", "nothing",
-                 "the base (10000.0 for checkpoints older than the field)");
-  }
   const std::string type = scaled ? detail::hf_rope_type(rope) : "default";
-  const Index head_dim = detail::hf_head_dim(config, options);
-  std::optional<double> fraction =
-      detail::hf_agreed(rope, &config, "partial_rotary_factor", detail::kHfNumber);
-  if (!fraction) fraction = config.number("rotary_pct");
-  if (fraction && !(*fraction > 0 && *fraction <= 1)) {
-    detail::fail("config.partial_rotary_factor", detail::text(*fraction), "a value in (0, 1]");
-  }
-  const double share = fraction.value_or(1);
-  const std::optional<Index> listed = config.integer("rotary_dim");
-  const Index rotary_dim =
-      listed && !fraction ? *listed : static_cast<Index>(static_cast<double>(head_dim) * share);
 
-  const detail::HfRopeContext context{config,   rope,       options.sequence_length,
-                                      head_dim, rotary_dim, *base};
-  if (type == "proportional") rope.check_keys(type, {});
-  HfRope out{.spectrum = type == "proportional" ? spectrum::proportional(head_dim, *base, share)
-                                                : detail::hf_spectrum(type, context),
-             .slice = {},
-             .pairing = detail::hf_pairing(config)};
+  const detail::HfRotaryPart part = detail::hf_rotary_part(config, rope, options.head_dim);
+  const detail::HfRopeContext context{config, rope, options.sequence_length, part.rotary_dim,
+                                      detail::hf_base(config, rope, std::move(local_base))};
+  const auto spectrum_of = [&] {
+    return type == "proportional" ? detail::hf_proportional(context, part)
+                                  : detail::hf_spectrum(type, context);
+  };
+  HfRope out{.spectrum = spectrum_of(), .slice = {}, .pairing = detail::hf_pairing(config)};
   out.rope_type = type;
-  if (config.find("qk_rope_head_dim") != nullptr) {
-    out.slice.begin = config.integer("qk_nope_head_dim").value_or(0);
-    const double all_dim = type == "yarn" ? rope.number("mscale_all_dim").value_or(0) : 0;
-    if (all_dim != 0) {
-      out.softmax_scale_factor =
-          spectrum::deepseek_softmax_scale_factor(rope.needed_number("factor"), all_dim);
-    }
-  }
+  if (config.find("qk_rope_head_dim") != nullptr) detail::hf_latent(config, context, out);
   if (rope.find("mrope_section") != nullptr) {
-    out.mrope_section = rope.integers("mrope_section");
-    Index total = 0;
-    for (const Index planes : out.mrope_section) total += planes;
-    if (total != out.spectrum.planes()) {
-      detail::fail(rope.path("mrope_section"), detail::text("a sum of ", total),
-                   detail::text("the ", out.spectrum.planes(), " planes of the head"));
-    }
+    out.mrope_section = detail::hf_sections(rope, out.spectrum.planes());
     out.mrope_interleaved = rope.boolean("mrope_interleaved", false);
   }
   return out;

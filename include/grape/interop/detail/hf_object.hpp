@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
+#include <cstddef>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -16,6 +18,24 @@
 
 namespace grape::inline v0 {
 namespace detail {
+
+/// Someone else's text for a message: escaped, invalid UTF-8 replaced, in quotes, and no longer
+/// than a line.
+inline std::string hf_quoted(std::string_view raw) {
+  constexpr std::size_t kMost = 60;
+  std::size_t end = (std::min)(raw.size(), kMost);
+  if (end < raw.size()) {  // before a character that would be cut
+    while (end > kMost - 4 && (static_cast<unsigned char>(raw[end]) & 0xC0U) == 0x80U) --end;
+  }
+  const std::string out = nlohmann::json(raw.substr(0, end))
+                              .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return end < raw.size() ? out.substr(0, out.size() - 1) + "..\"" : out;
+}
+/// The same without the quotes, for a key.
+inline std::string hf_shown(std::string_view raw) {
+  const std::string out = hf_quoted(raw);
+  return out.substr(1, out.size() - 2);
+}
 
 /// A JSON object whose fields are asked for by name and type; null is absent.
 class HfObject {
@@ -39,7 +59,7 @@ class HfObject {
   std::optional<Index> integer(const std::string& key) const {
     const std::optional<double> x = number(key);
     if (!x) return std::nullopt;
-    return whole(key, *x);
+    return whole(path(key), *x);
   }
   std::optional<std::string> string(const std::string& key) const {
     const Json* x = find(key);
@@ -59,14 +79,18 @@ class HfObject {
     if (!x->is_array()) fail(path(key), kind(*x), "a list of numbers");
     std::vector<double> out;
     for (const Json& entry : *x) {
-      if (!entry.is_number()) fail(path(key), kind(entry), "numbers alone");
+      if (!entry.is_number()) {
+        fail(text(path(key), "[", out.size(), "]"), kind(entry), "a number");
+      }
       out.push_back(entry.get<double>());
     }
     return out;
   }
   std::vector<Index> integers(const std::string& key) const {
     std::vector<Index> out;
-    for (const double x : numbers(key)) out.push_back(whole(key, x));
+    for (const double x : numbers(key)) {
+      out.push_back(whole(text(path(key), "[", out.size(), "]"), x));
+    }
     return out;
   }
   double needed_number(const std::string& key) const {
@@ -84,7 +108,7 @@ class HfObject {
       const auto is_key = [&, &k = key](std::string_view s) { return s == k; };
       if (std::any_of(std::begin(kCommon), std::end(kCommon), is_key)) continue;
       if (std::any_of(known.begin(), known.end(), is_key)) continue;
-      fail(path(key), "a key that grape does not know",
+      fail(path(hf_shown(key)), "a key that grape does not know",
            text("keys that mean something for rope_type \"", type, "\""));
     }
   }
@@ -94,14 +118,18 @@ class HfObject {
   const std::string& name() const { return name_; }
   std::string path(const std::string& key) const { return name_ + "." + key; }
 
+  /// Of what type a value is, and what it is unless it holds others (of any number and depth).
   static std::string kind(const Json& x) {
-    return text("a JSON ", x.type_name(), " (", x.dump().substr(0, 60), ")");
+    std::string out = text("a JSON ", x.type_name());
+    if (x.is_string()) return out + " (" + hf_quoted(x.get_ref<const std::string&>()) + ")";
+    if (x.is_structured()) return out + text(" of ", x.size(), " entries");
+    return x.is_null() ? out : out + " (" + x.dump() + ")";
   }
 
  private:
-  Index whole(const std::string& key, double x) const {
+  static Index whole(const std::string& argument, double x) {
     if (!(x >= -0x1p53 && x <= 0x1p53) || std::floor(x) != x) {
-      fail(path(key), text(x), "a whole number");
+      fail(argument, text(x), "a whole number");
     }
     return static_cast<Index>(x);
   }
@@ -110,23 +138,40 @@ class HfObject {
   std::string name_;
 };
 
-/// One number that may stand in either of two objects; where it stands in both they must agree.
-template <class Get>
-auto hf_agreed(const HfObject& a, const HfObject* b, const std::string& key, Get&& get) {
-  auto x = get(a, key);
-  if (b == nullptr) return x;
-  const auto y = get(*b, key);
-  if (x && y && *x != *y) {
-    fail(b->path(key), text(*y), text("the same as ", a.path(key), " = ", *x));
+/// A value and the path of the field that said it, for the errors of what it is used for.
+template <class T>
+struct HfNamed {
+  T value;
+  std::string path;
+};
+
+/// A field that may say something: its object and its key there.
+struct HfField {
+  const HfObject& object;
+  const char* key;
+};
+
+/// What the fields say that are names of one thing (an old and a new one, inside of an object and
+/// beside it); all that are there must agree. Empty where none is.
+template <class T>
+std::optional<HfNamed<T>> hf_agreed(std::initializer_list<HfField> fields) {
+  std::optional<HfNamed<T>> out;
+  for (const HfField& field : fields) {
+    std::optional<T> x;
+    if constexpr (std::same_as<T, Index>) {
+      x = field.object.integer(field.key);
+    } else {
+      x = field.object.number(field.key);
+    }
+    if (!x) continue;
+    if (out && out->value != *x) {
+      fail(field.object.path(field.key), text(*x),
+           text("the same as ", out->path, " = ", out->value));
+    }
+    if (!out) out = HfNamed<T>{*x, field.object.path(field.key)};
   }
-  return x ? x : y;
+  return out;
 }
-inline constexpr auto kHfNumber = [](const HfObject& o, const std::string& k) {
-  return o.number(k);
-};
-inline constexpr auto kHfInteger = [](const HfObject& o, const std::string& k) {
-  return o.integer(k);
-};
 
 }  // namespace detail
 }  // namespace grape::inline v0

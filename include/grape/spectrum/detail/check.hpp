@@ -12,9 +12,9 @@ namespace grape::inline v0 {
 namespace detail {
 
 /// The factor by which the context grows. Below 1 it is most often the inverse (ggml's freq_scale).
-inline void check_scale_factor(double factor) {
+inline void check_scale_factor(double factor, std::string_view argument = "factor") {
   if (!is_finite(factor) || factor < 1) {
-    fail("factor", text(factor), "a finite value >= 1 (new context / trained context)");
+    fail(argument, text(factor), "a finite value >= 1 (new context / trained context)");
   }
 }
 
