@@ -332,6 +332,20 @@ TYPED_TEST(Attend, SkipsTilesWithinTheBound) {
   }
 }
 
+// A key that is no number may not be skipped as one of no weight.
+TEST(AttendSkip, KeepsTilesOfKeysThatAreNoNumbers) {
+  Random random(511);
+  Problem<float> p({1, 300, 300, 1, 1, 4, 4}, random);
+  const auto bias =
+      grape::ALiBi<float>(std::vector{4.0}).at(Positions::range(0, 300), Positions::range(0, 300));
+  p.k.tensor()(0, 5, 0, 2) = std::numeric_limits<float>::quiet_NaN();
+  grape::attend(p.q.tensor(), p.k.tensor(), p.v.tensor(), p.out.tensor(),
+                {.bias = &bias, .causal = true, .skip_below = 1e-6});
+  for (Index t = 0; t < 300; ++t) {
+    ASSERT_EQ(std::isnan(p.out.tensor()(0, t, 0, 0)), t >= 5) << t;
+  }
+}
+
 TYPED_TEST(Attend, EmptyTensors) {
   using T = TypeParam;
   Random random(509);
@@ -341,6 +355,16 @@ TYPED_TEST(Attend, EmptyTensors) {
     Problem<T> p(s, random);
     expect_attention<T>(p, {.scale = 0.5}, {});
   }
+}
+
+TEST(AttendErrors, AScaleMustBeFiniteAsAFloat) {
+  Random random(510);
+  Problem<float> p({1, 2, 2, 1, 1, 4, 4}, random);
+  EXPECT_TRUE(rejects(
+      [&] {
+        grape::attend(p.q.tensor(), p.k.tensor(), p.v.tensor(), p.out.tensor(), {.scale = 1e39});
+      },
+      "scale", "e+3", "finite"));
 }
 
 TEST(AttendErrors, NameWhatDoesNotFit) {

@@ -422,6 +422,20 @@ TYPED_TEST(AttendVjp, SumsGiveTheGradientsOfTheirParts) {
   EXPECT_TRUE(near<T>(d_slopes, want_slopes, bound * 70 * 70));
 }
 
+TEST(AttendVjpEdge, WithoutQueryHeadsKeysGetNoGradient) {
+  Random random(525);
+  std::vector<float> data(1 * 3 * 2 * 4, 1.0f), d_k(data.size(), 7.0f), d_v = d_k;
+  const auto none = grape::blhd(data.data(), 1, 3, 0, 4);
+  const auto keys = grape::blhd(data.data(), 1, 3, 2, 4);
+  const auto empty = grape::blhd(d_k.data(), 1, 3, 0, 4);
+  grape::attend_vjp<float>(
+      {none, keys, keys, none}, grape::TensorView<float>(none),
+      {empty, grape::blhd(d_k.data(), 1, 3, 2, 4), grape::blhd(d_v.data(), 1, 3, 2, 4)}, {});
+  for (const auto* list : {&d_k, &d_v}) {
+    for (const float x : *list) ASSERT_EQ(x, 0.0f);
+  }
+}
+
 TEST(AttendVjpErrors, NameWhatDoesNotFit) {
   Random random(524);
   Gradients<float> g({2, 8, 8, 2, 2, 4, 4}, random);

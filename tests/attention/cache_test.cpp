@@ -373,6 +373,65 @@ TEST(CacheErrors, NameWhatDoesNotFit) {
   EXPECT_TRUE(rejects(
       [&] { grape::attend(k, raw, out, {.rotation = &turned, .key_rotation = &short_keys}); },
       "key_rotation seq", "2", "3"));
+  EXPECT_TRUE(rejects([&] { grape::attend(k, raw, out, {.rotation = &turned}); }, "key_rotation",
+                      "none", "raw keys"));
+  EXPECT_TRUE(rejects([&] { grape::attend(k, raw, out, {.key_rotation = &turned}); },
+                      "key_rotation", "without", "rotation"));
+  EXPECT_TRUE(rejects(
+      [&] {
+        grape::attend(k, raw, out,
+                      {.rotation = &turned, .key_rotation = &turned, .keys_rotated = true});
+      },
+      "key_rotation", "keys_rotated", "one"));
+  const std::vector<std::int64_t> two(6, 0);
+  const auto of_two = rope.at(Positions::per_token(two, 2, 3));
+  EXPECT_TRUE(
+      rejects([&] { grape::attend(k, raw, out, {.rotation = &turned, .key_rotation = &of_two}); },
+              "key_rotation batch", "2", "1"));
+  const auto wide = grape::RoPE<float>(grape::spectrum::log_uniform(6)).at(Positions::range(0, 3));
+  EXPECT_TRUE(
+      rejects([&] { grape::attend(k, raw, out, {.rotation = &turned, .key_rotation = &wide}); },
+              "key_rotation dim", "6", "4"));
+  const auto sets = grape::RoPE<float>(grape::Spectrum::per_head(std::vector<double>(6, 0.1), 3))
+                        .at(Positions::range(0, 3));
+  EXPECT_TRUE(
+      rejects([&] { grape::attend(k, raw, out, {.rotation = &turned, .key_rotation = &sets}); },
+              "key_rotation", "2 heads", "3"));
+  grape::attend(k, raw, out, {.rotation = &turned, .keys_rotated = true});
+  raw.keep_last(2);
+  EXPECT_TRUE(rejects([&] { grape::attend(k, raw, out); }, "q seq", "3", "2"));
+}
+
+// Keys on two axes and queries whose planes turn by others never meet; one position is on any axis.
+TEST(CacheErrors, AxesThatDifferAreNamed) {
+  const std::vector<float> data(2 * 3 * 4, 1.0f);
+  std::vector<float> result(data.size());
+  const auto x = grape::blhd(data.data(), 1, 3, 2, 4);
+  const auto out = grape::blhd(result.data(), 1, 3, 2, 4);
+  const grape::Spectrum spectrum(std::vector<double>{1.0, 0.5});
+  const std::vector<std::int64_t> grid{0, 1, 2, 5, 6, 7};
+  const auto at = Positions::axes(grid, 2, 1, 3);
+  const auto rows_first =
+      grape::AxialRoPE<float>(spectrum, grape::AxialPath::sections({1, 1})).at(at);
+  const auto columns_first =
+      grape::AxialRoPE<float>(spectrum, grape::AxialPath(std::vector<Index>{1, 0})).at(at);
+  const auto text = grape::RoPE<float>(spectrum).at(Positions::range(0, 3));
+  KeyValueCache<float> cache(1, 2, 4, 4);
+  cache.append(x, x, &rows_first);
+  grape::attend(x, cache, out, {.rotation = &rows_first});
+  grape::attend(x, cache, out, {.rotation = &text});
+  EXPECT_TRUE(rejects([&] { grape::attend(x, cache, out, {.rotation = &columns_first}); },
+                      "rotation", "other axes", "the same"));
+}
+
+TEST(Cache, AShorterEntryGivesZerosBeforeItsFirstToken) {
+  const std::vector<float> data(2 * 3 * 4, 1.0f);
+  std::vector<float> result(data.size(), 7.0f);
+  KeyValueCache<float> cache(1, 2, 4, 4);
+  cache.append(grape::blhd(data.data(), 1, 2, 2, 4), grape::blhd(data.data(), 1, 2, 2, 4));
+  const auto q = grape::blhd(data.data(), 1, 3, 2, 4);
+  grape::attend(q, cache, grape::blhd(result.data(), 1, 3, 2, 4));
+  for (std::size_t i = 0; i < result.size(); ++i) ASSERT_EQ(result[i], i < 8 ? 0.0f : 1.0f) << i;
 }
 
 }  // namespace

@@ -395,7 +395,66 @@ TEST(GatedBias, ParameterGradientsNeedTheirSizes) {
   EXPECT_TRUE(rejects([&] { path.key_weights_vjp(four, four); }, "d_effective", "4", "0"));
 }
 
+TEST(GatedBias, AppendsToItsOwnKindAlone) {
+  Random random(507);
+  const Problem p(random);
+  const auto both = p.encoder<float, Gate::both>();
+  const auto query = p.encoder<float, Gate::query>();
+  const std::vector<float> x(2 * 3 * 6 * 4, 1.0F);
+  const auto q = grape::blhd(x.data(), 2, 3, 6, 4), k = grape::blhd(x.data(), 2, 3, 3, 4);
+  const auto three = Positions::range(0, 3);
+  grape::BiasAction<float> action;
+  both.append(q, k, three, action);
+  EXPECT_TRUE(rejects([&] { query.append(q, three, action); }, "gates", "other sides", "began"));
+  action.truncate(0);
+  // Nothing is held, but the gates' batch stands.
+  const std::vector<std::int64_t> list(9, 1);
+  EXPECT_TRUE(rejects([&] { both.append(q, k, Positions::per_token(list, 3, 3), action); },
+                      "positions", "batch 3", "batch 2"));
+  both.append(q, k, Positions::per_token(std::span(list).first(6), 2, 3), action);
+  EXPECT_EQ(action(1, 5, 0, 2), 0.0F);
+}
+
+TEST(GatedBias, GateGradientsTakeNoTokensAndNoSharedMemory) {
+  Random random(508);
+  const Problem p(random);
+  const auto gated = p.encoder<double, Gate::both>();
+  std::vector<double> weights(12, 1.0), d(6, 1.0);
+  std::vector<double> x(2 * 3 * 4, 1.0);
+  const auto none = grape::blhd(x.data(), 1, 0, 3, 4);
+  grape::apply_query_gate_vjp(gated, none, {}, none, {.query_weights = weights});
+  grape::apply_key_gate_vjp(gated, none, {}, none, {.key_weights = weights});
+  for (const double w : weights) EXPECT_EQ(w, 1.0);
+  EXPECT_TRUE(rejects([&] { grape::apply_query_gate_vjp(gated, none, d, none, {}); }, "d_gates",
+                      "6", "multiple of 0"));
+  const auto some = grape::blhd(x.data(), 1, 2, 3, 4);
+  EXPECT_TRUE(rejects([&] { grape::apply_query_gate_vjp(gated, some, d, some, {}); }, "d_q",
+                      "elements of q", "own"));
+  EXPECT_TRUE(rejects([&] { grape::apply_key_gate_vjp(gated, some, d, some, {}); }, "d_k",
+                      "elements of k", "own"));
+}
+
 TEST(GatedBias, RejectsWhatDoesNotFit) {
+  {
+    const grape::GatedALiBi<float, Gate::query> huge(
+        std::vector<double>{1e30},
+        grape::GatedPath<Gate::query>({.query_weights = {1, 2}, .omega = {1e30}}));
+    const std::vector<float> one{1, 1};
+    EXPECT_TRUE(rejects(
+        [&] {
+          huge.at(grape::blhd(one.data(), 1, 1, 1, 2), Positions::range(0, 1),
+                  Positions::range(0, 1));
+        },
+        "factors[0]", "e+", "finite"));  // of which each is finite as a float, the product is not
+    const grape::GateValues<float> no_heads{grape::blh(one.data(), 1, 1, 0)};
+    grape::GatedBias<float> source;
+    const std::vector<double> factor{1.0};
+    EXPECT_TRUE(rejects(
+        [&] {
+          source.assign({factor, no_heads, Positions::range(0, 1), Positions::range(0, 1)});
+        },
+        "query gates heads", "0", "1"));
+  }
   Random random(506);
   const Problem p(random);
   const auto gated = p.encoder<float, Gate::both>();

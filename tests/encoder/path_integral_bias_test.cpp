@@ -515,6 +515,20 @@ TEST(PathIntegralBias, HasALiBisSlopesUnlessGiven) {
   EXPECT_EQ(authors.path().pairing, Pairing::half_split);
 }
 
+// A link with a state, which says when two are equal.
+struct ScaledLink {
+  double by = 1;
+  template <class A>
+  A operator()(A x) const {
+    return static_cast<A>(by) * x;
+  }
+  template <class A>
+  A derivative(A) const {
+    return static_cast<A>(by);
+  }
+  bool operator==(const ScaledLink&) const = default;
+};
+
 TEST(PathIntegralBias, RejectsWhatItCannotUse) {
   const grape::PathIntegral<float> ap(2);
   const std::vector<float> p(24, 1.0F);
@@ -533,6 +547,11 @@ TEST(PathIntegralBias, RejectsWhatItCannotUse) {
     EXPECT_TRUE(rejects([&] { bad.at(grape::blhd(p.data(), 1, 3, 2, 4)); }, "path epsilon",
                         grape::detail::text(epsilon), "finite"));
   }
+  const grape::PathIntegral<float, ScaledLink> halved(2, {.link = {0.5}}), whole(2, {.link = {1}});
+  auto grown = halved.at(grape::blhd(p.data(), 1, 3, 2, 4));
+  halved.append(grape::blhd(p.data(), 1, 1, 2, 4), grown);
+  EXPECT_TRUE(rejects([&] { whole.append(grape::blhd(p.data(), 1, 1, 2, 4), grown); }, "path",
+                      "another link", "of the action"));
   EXPECT_TRUE(rejects([] { grape::PathIntegral<float>(0); }, "heads", "0", ">= 1"));
 }
 

@@ -145,6 +145,23 @@ TYPED_TEST(ReprepareOf, BiasesAllocateOnlyToGrow) {
             0);
   EXPECT_EQ(on_grid.keys(), 20);
 
+  using grape::Gate;
+  const grape::GatedALiBi<TypeParam, Gate::both> gated(
+      std::vector<double>{1.0, 2.0},
+      grape::GatedPath<Gate::both>(
+          {.query_weights = {1, 2, 3, 4}, .key_weights = {1, 2, 3, 4}, .omega = {0.5, 0.25}}));
+  const std::vector<TypeParam> features(30 * 2 * 2, TypeParam(0.5));
+  const auto tokens = [&](Index count) { return grape::blhd(features.data(), 1, count, 2, 2); };
+  auto by_content =
+      gated.at(tokens(9), tokens(30), Positions::range(21, 9), Positions::range(0, 30));
+  EXPECT_EQ(allocations_of([&] {
+              gated.at(tokens(4), tokens(28), Positions::range(24, 4), Positions::range(0, 28),
+                       by_content);
+              grape::add_bias(by_content, grape::bhqk(scores.data(), 1, 2, 4, 28));
+            }),
+            0);
+  EXPECT_EQ(by_content.keys(), 28);
+
   // A copy keeps what it had: then the source may not be reused.
   const auto copy = bias;
   EXPECT_GT(allocations_of([&] { alibi.at(Positions::range(0, 2), Positions::range(0, 2), bias); }),

@@ -154,7 +154,10 @@ TEST(SumBias, RejectsWhatDoesNotAddUp) {
         Positions::per_token(std::span(list).first(static_cast<std::size_t>(batch * 2)), batch, 2),
         Positions::range(0, 3));
   };
-  EXPECT_TRUE(rejects([&] { grape::sum(of_batch(2), of_batch(3)); }, "parts[0] batch", "2", "3"));
+  EXPECT_TRUE(rejects([&] { grape::sum(of_batch(2), of_batch(3)); }, "parts[1] batch", "3", "2"));
+  const std::vector<float> gates(3, -0.5F);
+  const auto nobody = grape::FoX<float>(1).at(grape::blh(gates.data(), 0, 3, 1));
+  EXPECT_EQ(grape::sum(bias(3, 3, 1), nobody).batch(), 0);  // an empty batch adds up, too
   const auto all = grape::sum(bias(2, 3, 2), bias(2, 3, 1));
   std::vector<float> d(12, 1.0F);
   const auto view = grape::bhqk(d.data(), 1, 2, 2, 3);

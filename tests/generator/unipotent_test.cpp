@@ -32,6 +32,8 @@ TEST(UnipotentGenerator, RejectsWhatIsNoSlope) {
         },
         "slopes[1]", grape::detail::text(bad), "finite slope"));
   }
+  EXPECT_TRUE(rejects([] { grape::UnipotentGenerator<float>({1e39}); }, "slopes[0]", "e+3",
+                      "finite slope"));  // infinite as a float
   EXPECT_TRUE(rejects([] { Generator(0, grape::LinearPath{}); }, "heads", "0", ">= 1"));
 }
 

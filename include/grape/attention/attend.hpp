@@ -84,7 +84,8 @@ void attend_tensors(const TensorView<const T>& q, const TensorView<const T>& k,
 /// Rotations act on copies of q and k: the tensors are not written. Keys are visited a tile at a
 /// time (online softmax), so that memory beside the tensors is O(batch * seq * heads * dim) and
 /// logits of any finite size do not overflow. NaN and infinity propagate; those of padding are not
-/// read. Results are the same bits on any executor.
+/// read, but a value that is not finite spoils what its tile of keys adds to any query, be it
+/// hidden from it: a weight of 0 times NaN is NaN. Results are the same bits on any executor.
 ///
 /// Throws ArgumentError, before anything is written, for shapes and options that do not fit each
 /// other, and where out shares an element with q, k or v.
@@ -159,6 +160,17 @@ void check_gradient_tensors(const AttendTensors<T>& forward, const TensorView<co
   }
 }
 
+template <class T>
+void set_zero(const TensorView<T>& x) {
+  for (Index b = 0; b < x.batch(); ++b) {
+    for (Index t = 0; t < x.seq(); ++t) {
+      for (Index h = 0; h < x.heads(); ++h) {
+        for (Index d = 0; d < x.dim(); ++d) x(b, t, h, d) = T(0);
+      }
+    }
+  }
+}
+
 /// Whether any gradient of a bias is wanted.
 inline bool is_wanted(const BiasGradients& d) {
   return !d.slopes.empty() || !d.log_forget.empty() || !d.query_gates.empty() ||
@@ -222,6 +234,11 @@ void attend_vjp(const std::type_identity_t<AttendTensors<std::remove_const_t<D>>
                                                   gradients.key_frame, gradients.key_planes};
   detail::check_rotation_gradients("", of_queries, options.rotation);
   detail::check_rotation_gradients("key_", of_key_rotation, options.key_rotation);
+  if (q.heads() == 0) {  // no query reads the keys
+    detail::set_zero(gradients.k);
+    detail::set_zero(gradients.v);
+    return;
+  }
   const detail::RotationGradients& of_keys =
       options.key_rotation != nullptr ? of_key_rotation : of_queries;
   AttendWorkspace<A> own;

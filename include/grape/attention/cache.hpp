@@ -21,6 +21,35 @@ namespace grape::inline v0 {
 
 namespace detail {
 
+/// Raw keys and their queries are turned both or neither.
+template <class T, class A>
+void check_raw_rotations(const KeyValueCache<T, CachedKeys::raw>& cache,
+                         const AttendOptions<A>& options) {
+  if (options.key_rotation == nullptr) {
+    if (options.rotation == nullptr || options.keys_rotated) return;
+    fail("key_rotation", "none beside a rotation of the queries",
+         "the rotation of the raw keys, or keys_rotated");
+  }
+  if (options.keys_rotated)
+    fail("key_rotation", "a rotation beside keys_rotated", "one of the two");
+  if (options.rotation == nullptr) {
+    fail("key_rotation", "a rotation without one of the queries", "a `rotation` beside it");
+  }
+  const RotationAction<A>& action = *options.key_rotation;
+  check_equal("key_rotation seq", action.seq(), cache.size(), "tokens of the cache");
+  if (action.batch() != 1) {
+    check_equal("key_rotation batch", action.batch(), cache.batch(), "batch entries, or 1");
+  }
+  if (action.has_frame()) {
+    check_equal("key_rotation dim", action.frame_dim(), cache.dim(), "coordinates of the keys");
+  }
+  if (action.required_dim() > cache.dim()) {
+    fail("key_rotation dim", text(action.required_dim()),
+         text("at most the ", cache.dim(), " coordinates of the keys"));
+  }
+  check_heads("key_rotation", cache.key_heads(), action.sets());
+}
+
 /// attend() of queries of the cache's element type.
 template <class T, CachedKeys kind, Executor E>
 void attend_cache(const TensorView<const T>& q, const KeyValueCache<T, kind>& cache,
@@ -41,6 +70,11 @@ void attend_cache(const TensorView<const T>& q, const KeyValueCache<T, kind>& ca
   }
   std::vector<Index> lengths, offsets;
   for (Index b = 0; b < cache.batch(); ++b) {
+    if (cache.evicted(b) > 0 && q.seq() > cache.size(b)) {
+      fail("q seq", text(q.seq()),
+           text("at most the ", cache.size(b), " tokens that batch entry ", b,
+                " still holds: attend first, then let go of tokens"));
+    }
     lengths.push_back(cache.size(b));
     offsets.push_back(cache.size(b) - q.seq());
   }
@@ -58,9 +92,8 @@ void attend_cache(const TensorView<const T>& q, const KeyValueCache<T, kind>& ca
     if (cache.shift_pending()) {
       fail("cache", "keys that wait to be moved", "a call of apply_shifts() before");
     }
-  } else if (options.key_rotation != nullptr) {
-    check_equal("key_rotation seq", options.key_rotation->seq(), cache.size(),
-                "tokens of the cache");
+  } else {
+    check_raw_rotations(cache, options);
   }
   if (share_elements(q, out)) {
     fail("out", "a view that shares elements with q", "memory of its own");
@@ -89,10 +122,12 @@ void attend_cache(const TensorView<const T>& q, const KeyValueCache<T, kind>& ca
 /// size(b) - q_len + i, and sees none after it (causal, whatever the options say). A window and a
 /// bias work as in attend(); the bias has cache.size() keys. options.rotation turns the queries;
 /// keys are as they were appended, or, if raw, turned by options.key_rotation, which has
-/// cache.size() tokens.
+/// cache.size() tokens. Where a batch entry holds less than q_len tokens its first queries, which
+/// stand before its first token, see none and get zeros (a prompt that was padded on the left).
 ///
 /// Throws ArgumentError, before anything is written, like attend(), if key_lengths or query_offsets
-/// are given, which the cache knows, and for a rotation by other frequencies than the keys'.
+/// are given, which the cache knows, for a rotation by other frequencies than the keys', for raw
+/// keys of which only one side is turned, and where queries' own tokens have been let go of.
 template <Element Q, Element T, CachedKeys kind, Executor E = Serial>
 void attend(TensorView<Q> q, const KeyValueCache<T, kind>& cache, TensorView<T> out,
             const std::type_identity_t<AttendOptions<accumulation_t<T>>>& options = {},

@@ -62,6 +62,13 @@ constexpr bool is_finite(double x) {
   return (std::bit_cast<std::uint64_t>(x) & kExponent) != kExponent;
 }
 
+/// The same of x as an A: 1e39 is infinite as a float.
+template <Accumulator A>
+constexpr bool is_finite_as(double x) {
+  constexpr double kLargest = (std::numeric_limits<A>::max)();
+  return is_finite(x) && x <= kLargest && x >= -kLargest;
+}
+
 /// a * b in `product`; false when that does not fit. Both are >= 0.
 constexpr bool multiply_checked(Index a, Index b, Index& product) {
   if (b != 0 && a > (std::numeric_limits<Index>::max)() / b) return false;

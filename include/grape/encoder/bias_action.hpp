@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "grape/core/detail/sole_owner.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/encoder/bias_source.hpp"
@@ -137,8 +138,7 @@ class BiasAction {
   /// The source when it is a `Source` that no other action shares, to be prepared again in place.
   template <class Source>
   Source* unshared() {
-    if (source_.use_count() != 1) return nullptr;
-    if (source_->type() != &Erased<Source>::kType) return nullptr;
+    if (source<Source>() == nullptr || !detail::is_sole_owner(source_)) return nullptr;
     return &static_cast<Erased<Source>*>(source_.get())->source;
   }
 
@@ -166,7 +166,7 @@ class BiasAction {
   };
 
   void own() {
-    if (source_.use_count() != 1) source_ = source_->copy();
+    if (!detail::is_sole_owner(source_)) source_ = source_->copy();
   }
 
   template <class Source>
@@ -290,8 +290,11 @@ const Source* appended_source(const BiasAction<A>& action) {
   return source;
 }
 
-inline void check_same_slopes(std::span<const double> got, std::span<const double> wanted) {
-  if (std::equal(got.begin(), got.end(), wanted.begin(), wanted.end())) return;
+template <class List>
+void check_same_slopes(const List& got, std::span<const double> wanted) {
+  bool same = got.size() == wanted.size();
+  for (std::size_t p = 0; same && p < wanted.size(); ++p) same = got[p] == wanted[p];
+  if (same) return;
   fail("slopes", text(got.size(), " slopes of the encoder"),
        text("the ", wanted.size(), " with which the action began: prepare it anew"));
 }

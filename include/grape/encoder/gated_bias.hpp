@@ -45,18 +45,23 @@ class GatedBias : public LiftSource {
   };
 
   /// Throws ArgumentError, and changes nothing, for gates and positions that do not fit.
-  void assign(const Inputs& in) {
-    tokens_.assign(in.factors, in.gates, in.queries, in.keys);
-    future_ = in.future;
+  void assign(const Inputs& in) { assign(in.factors, in.gates, in.queries, in.keys, in.future); }
+  /// The same with any list of factors, and with gates that may be computed where they are read.
+  template <class Factors, class Gates>
+  void assign(const Factors& factors, const Gates& gates, const Positions& queries,
+              const Positions& keys, Future future) {
+    tokens_.assign(factors, gates, queries, keys);
+    future_ = future;
   }
 
   /// Throws ArgumentError unless append() can take these.
-  void check_append(std::span<const double> factors, const GateValues<A>& gates,
-                    const Positions& positions) const {
+  template <class Factors, class Gates>
+  void check_append(const Factors& factors, const Gates& gates, const Positions& positions) const {
     tokens_.check_append(factors, gates, positions);
   }
   /// Tokens at further positions: keys that are also the queries from now on.
-  void append(const GateValues<A>& gates, const Positions& positions) {
+  template <class Gates>
+  void append(const Gates& gates, const Positions& positions) {
     tokens_.append(gates, positions);
   }
   /// Keeps the first `keys` keys, and no query.

@@ -3,12 +3,15 @@
 
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "grape/core/error.hpp"
+#include "grape/core/overlap.hpp"
+#include "grape/core/scalar.hpp"
 #include "grape/core/view.hpp"
 #include "grape/encoder/encoder.hpp"
 #include "grape/encoder/gated_bias.hpp"
@@ -57,79 +60,76 @@ double gate_logit(const double* weights, const TensorView<T>& x, Index b, Index 
   return sum / std::sqrt(static_cast<double>(x.dim()));
 }
 
-/// softplus of the logits, dense [batch, seq, heads].
+/// The gates [batch, seq, heads, 1] of one side, softplus of the logits, computed where they are
+/// read.
 template <class A, class T>
-std::vector<A> gate_values(const GateWeights& weights, const TensorView<T>& x) {
-  weights.check(x);
-  std::vector<A> out;
-  out.reserve(static_cast<std::size_t>(x.batch() * x.seq() * x.heads()));
-  for (Index b = 0; b < x.batch(); ++b) {
-    for (Index t = 0; t < x.seq(); ++t) {
-      for (Index h = 0; h < x.heads(); ++h) {
-        const double logit = gate_logit(weights.of(h, x.heads()), x, b, t, h);
-        out.push_back(static_cast<A>(softplus(logit)));
-      }
-    }
-  }
-  return out;
-}
-/// The gates that a path makes of queries and keys, and views of them.
-template <class A>
-class ComputedGates {
+class ComputedGate {
  public:
-  template <class Q, class K>
-  ComputedGates(const GatedPath<Gate::both>& path, const TensorView<Q>& q, const TensorView<K>& k)
-      : query_(gate_values<A>(query_side(path), q)), key_(gate_values<A>(key_side(path), k)) {
-    views_ = {view(query_, q), view(key_, k)};
+  ComputedGate(const GateWeights& weights, const TensorView<T>& x) : weights_(weights), x_(x) {
+    weights.check(x);
   }
-  template <Gate gate, class T>
-  requires(gate != Gate::both) ComputedGates(const GatedPath<gate>& path, const TensorView<T>& x) {
-    if constexpr (gate == Gate::query) {
-      query_ = gate_values<A>(query_side(path), x);
-      views_.query = view(query_, x);
-    } else {
-      key_ = gate_values<A>(key_side(path), x);
-      views_.key = view(key_, x);
-    }
-  }
-  ComputedGates(const ComputedGates&) = delete;
-  ComputedGates& operator=(const ComputedGates&) = delete;
 
-  const GateValues<A>& views() const { return views_; }
+  Index batch() const { return x_.batch(); }
+  Index seq() const { return x_.seq(); }
+  Index heads() const { return x_.heads(); }
+  Index dim() const { return 1; }
+  A operator()(Index b, Index t, Index h, Index /*coordinate*/) const {
+    return static_cast<A>(softplus(gate_logit(weights_.of(h, x_.heads()), x_, b, t, h)));
+  }
 
  private:
-  template <class T>
-  static TensorView<const A> view(const std::vector<A>& values, const TensorView<T>& x) {
-    return blh(values.data(), x.batch(), x.seq(), x.heads());
-  }
-
-  std::vector<A> query_, key_;
-  GateValues<A> views_;
+  GateWeights weights_;
+  TensorView<T> x_;
 };
 
-/// slope * omega of each set.
-template <class S, Gate gate>
-std::vector<double> gated_factors(const UnipotentGenerator<S>& generator,
-                                  const GatedPath<gate>& path) {
-  if (generator.sets() != path.sets()) {
-    fail("slopes", text(generator.sets(), " slopes"),
-         text("one for each of the ", path.sets(), " sets of the path"));
+/// Those of both sides; one that has none is absent.
+template <class A, class Q, class K>
+struct ComputedGates {
+  std::optional<ComputedGate<A, Q>> query{};
+  std::optional<ComputedGate<A, K>> key{};
+};
+
+template <class A, class Q, class K>
+ComputedGates<A, Q, K> computed_gates(const GatedPath<Gate::both>& path, const TensorView<Q>& q,
+                                      const TensorView<K>& k) {
+  return {ComputedGate<A, Q>(query_side(path), q), ComputedGate<A, K>(key_side(path), k)};
+}
+template <class A, class T>
+ComputedGates<A, T, T> computed_gates(const GatedPath<Gate::query>& path, const TensorView<T>& q) {
+  return {.query = ComputedGate<A, T>(query_side(path), q)};
+}
+template <class A, class T>
+ComputedGates<A, T, T> computed_gates(const GatedPath<Gate::key>& path, const TensorView<T>& k) {
+  return {.key = ComputedGate<A, T>(key_side(path), k)};
+}
+
+/// slope * omega of each set, a list.
+class GatedFactors {
+ public:
+  template <class S, Gate gate>
+  GatedFactors(const UnipotentGenerator<S>& generator, const GatedPath<gate>& path)
+      : slopes_(generator.slopes()), omega_(path.omega()) {
+    if (slopes_.size() != omega_.size()) {
+      fail("slopes", text(slopes_.size(), " slopes"),
+           text("one for each of the ", omega_.size(), " sets of the path"));
+    }
   }
-  std::vector<double> out(generator.slopes().begin(), generator.slopes().end());
-  for (std::size_t p = 0; p < out.size(); ++p) out[p] *= path.omega()[p];
-  return out;
-}
 
-template <class A>
-void assign_gated(const typename GatedBias<A>::Inputs& inputs, BiasAction<A>& action) {
-  assign_source<GatedBias<A>>(action, inputs);
-}
+  std::size_t size() const { return slopes_.size(); }
+  double operator[](std::size_t p) const { return slopes_[p] * omega_[p]; }
 
-template <class A>
-void append_gated(std::span<const double> factors, const GateValues<A>& gates,
-                  const Positions& positions, BiasAction<A>& action) {
+ private:
+  std::span<const double> slopes_, omega_;
+};
+
+template <class A, class Gates>
+void append_gated(const GatedFactors& factors, const Gates& gates, const Positions& positions,
+                  BiasAction<A>& action) {
   const auto* source = appended_source<GatedBias<A>>(action);
-  if (source == nullptr) return assign_gated<A>({factors, gates, positions, positions}, action);
+  if (source == nullptr) {
+    assign_source<GatedBias<A>>(action, factors, gates, positions, positions, Future::mask);
+    return;
+  }
   source->check_append(factors, gates, positions);
   action.template own<GatedBias<A>>()->append(gates, positions);
 }
@@ -138,16 +138,20 @@ template <class T, class U>
 void gate_vjp(const GateWeights& weights, const TensorView<T>& x, std::span<const double> d_gates,
               const TensorView<U>& d_x, std::vector<double>& d_weights) {
   weights.check(x);
-  const Index heads = x.heads(), groups = static_cast<Index>(d_gates.size()) /
-                                          std::max<Index>(x.batch() * x.seq() * heads, 1);
-  if (groups < 1 || groups * x.batch() * x.seq() * heads != static_cast<Index>(d_gates.size())) {
-    fail("d_gates", text(d_gates.size(), " numbers"),
-         text("[batch, seq, heads of the bias], a multiple of ", x.batch() * x.seq() * heads));
+  const Index heads = x.heads(), gates = x.batch() * x.seq() * heads;
+  const Index given = static_cast<Index>(d_gates.size());
+  const Index groups = gates == 0 ? 0 : given / gates;
+  if (groups * gates != given || (groups == 0 && gates != 0)) {
+    fail("d_gates", text(given, " numbers"),
+         text("[batch, seq, heads of the bias], a multiple of ", gates));
   }
   const bool wanted = !d_x.empty();
   if (wanted && (d_x.batch() != x.batch() || d_x.seq() != x.seq() || d_x.heads() != heads ||
                  d_x.dim() != x.dim())) {
     fail(text("d_", weights.argument), "another shape", text("that of ", weights.argument));
+  }
+  if (share_elements(x, d_x)) {
+    fail(text("d_", weights.argument), text("elements of ", weights.argument), "memory of its own");
   }
   const double root = std::sqrt(static_cast<double>(x.dim()));
   d_weights.assign(weights.values.size(), 0.0);
@@ -188,9 +192,8 @@ template <Element S, Element Q, Element K, Accumulator A>
 void prepare(const UnipotentGenerator<S>& generator, const GatedPath<Gate::both>& path,
              const TensorView<Q>& q, const TensorView<K>& k, const Positions& queries,
              const Positions& keys, Future future, BiasAction<A>& action) {
-  const auto factors = detail::gated_factors(generator, path);
-  const detail::ComputedGates<A> gates(path, q, k);
-  detail::assign_gated<A>({factors, gates.views(), queries, keys, future}, action);
+  detail::assign_source<GatedBias<A>>(action, detail::GatedFactors(generator, path),
+                                      detail::computed_gates<A>(path, q, k), queries, keys, future);
 }
 /// The same with Future::mask.
 template <Element S, Element Q, Element K, Accumulator A>
@@ -206,9 +209,8 @@ requires(gate != Gate::both) void prepare(const UnipotentGenerator<S>& generator
                                           const GatedPath<gate>& path, const TensorView<T>& x,
                                           const Positions& queries, const Positions& keys,
                                           Future future, BiasAction<A>& action) {
-  const auto factors = detail::gated_factors(generator, path);
-  const detail::ComputedGates<A> gates(path, x);
-  detail::assign_gated<A>({factors, gates.views(), queries, keys, future}, action);
+  detail::assign_source<GatedBias<A>>(action, detail::GatedFactors(generator, path),
+                                      detail::computed_gates<A>(path, x), queries, keys, future);
 }
 /// The same with Future::mask.
 template <Element S, Gate gate, Element T, Accumulator A>
@@ -220,23 +222,22 @@ requires(gate != Gate::both) void prepare(const UnipotentGenerator<S>& generator
 }
 
 /// Appends tokens, keys that become the queries: append(q, k, positions, action), or with the one
-/// of q and k that gates.
+/// of q and k that gates. The action is an empty one or one of this encoder; that its gates came
+/// from other weights, which it does not keep, goes unnoticed.
 template <Element S, Element Q, Element K, Accumulator A>
 void append(const UnipotentGenerator<S>& generator, const GatedPath<Gate::both>& path,
             const TensorView<Q>& q, const TensorView<K>& k, const Positions& positions,
             BiasAction<A>& action) {
-  const auto factors = detail::gated_factors(generator, path);
-  const detail::ComputedGates<A> gates(path, q, k);
-  detail::append_gated<A>(factors, gates.views(), positions, action);
+  detail::append_gated(detail::GatedFactors(generator, path), detail::computed_gates<A>(path, q, k),
+                       positions, action);
 }
 /// The same with one gate.
 template <Element S, Gate gate, Element T, Accumulator A>
 requires(gate != Gate::both) void append(const UnipotentGenerator<S>& generator,
                                          const GatedPath<gate>& path, const TensorView<T>& x,
                                          const Positions& positions, BiasAction<A>& action) {
-  const auto factors = detail::gated_factors(generator, path);
-  const detail::ComputedGates<A> gates(path, x);
-  detail::append_gated<A>(factors, gates.views(), positions, action);
+  detail::append_gated(detail::GatedFactors(generator, path), detail::computed_gates<A>(path, x),
+                       positions, action);
 }
 
 /// The gradients of a gated bias's parameters as given, in double, added to; an empty span is left

@@ -16,7 +16,8 @@ constexpr Index parameter_set(Index head, Index heads, Index sets) {
 namespace detail {
 
 inline void check_heads(std::string_view argument, Index heads, Index sets) {
-  if (sets != 1 && heads % sets != 0) {
+  if (sets < 1) fail(text(argument, " parameter sets"), text(sets), "at least 1");
+  if (heads % sets != 0) {
     fail(argument, text(heads, " heads"), text("a multiple of the ", sets, " parameter sets"));
   }
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <limits>
 #include <span>
@@ -61,6 +62,11 @@ class PathIntegralBias {
     detail::check_path_integral(path);
     if (!(rule_of(path) == probes_.rule())) {
       detail::fail("path", "other options", "the convention, pairing and epsilon of the action");
+    }
+    if constexpr (std::equality_comparable<Link>) {
+      if (!(path.link == link_)) {
+        detail::fail("path", "another link", "the link of the action");
+      }
     }
     check_features(features, heads());
     detail::check_same_batch("features", features.batch(), batch());

@@ -27,7 +27,7 @@ class SumBias {
   explicit SumBias(std::vector<BiasAction<A>> parts) : parts_(std::move(parts)) {
     if (parts_.empty()) detail::fail("parts", "none", "at least one bias");
     for (const auto& part : parts_) {
-      batch_ = (std::max)(batch_, part.batch());
+      if (batch_ == 1) batch_ = part.batch();
       heads_ = (std::max)(heads_, part.heads());
     }
     for (std::size_t i = 0; i < parts_.size(); ++i) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "grape/core/error.hpp"
+#include "grape/core/scalar.hpp"
 #include "grape/generator/alibi_slopes.hpp"
 #include "grape/generator/generator.hpp"
 #include "grape/path/cumulative.hpp"
@@ -28,11 +29,12 @@ class UnipotentGenerator {
   using Scalar = Scalar_;
   using Kind = NilpotentGenerator;
 
-  /// The given slopes. Throws ArgumentError unless there is at least one and each is finite.
+  /// The given slopes. Throws ArgumentError unless there is at least one and each is finite
+  /// in the accumulation scalar.
   explicit UnipotentGenerator(std::vector<double> slopes) : slopes_(std::move(slopes)) {
     if (slopes_.empty()) detail::fail("slopes", "an empty list", "one slope a head");
     for (std::size_t h = 0; h < slopes_.size(); ++h) {
-      if (!detail::is_finite(slopes_[h])) {
+      if (!detail::is_finite_as<accumulation_t<Scalar>>(slopes_[h])) {
         detail::fail(detail::text("slopes[", h, "]"), detail::text(slopes_[h]), "a finite slope");
       }
     }

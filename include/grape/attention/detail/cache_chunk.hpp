@@ -94,8 +94,8 @@ class CacheChunk {
   LineVector<T> memory_;
 };
 
-/// What makes two rotations those of one spectrum and, where there is one, one frame: keys turned
-/// by one of them can meet queries turned by the other.
+/// What makes two rotations those of one spectrum and, where there is one, one frame and one choice
+/// of axes: keys turned by one of them can meet queries turned by the other.
 struct FrequencySet {
   template <class A>
   explicit FrequencySet(const RotationAction<A>& action)
@@ -108,6 +108,9 @@ struct FrequencySet {
       for (Index m = 0; m < planes; ++m) frequencies.push_back(action.frequency(set, m));
     }
     frequencies.push_back(action.attention_factor());
+    for (Index m = 0; action.channels() > 1 && m < planes; ++m) {
+      channels.push_back(action.channel(0, m));
+    }
     if (!action.has_frame()) return;
     const Index entries = frame_columns * action.frame_dim();
     for (Index set = 0; set < action.frequency_sets(); ++set) {
@@ -125,6 +128,15 @@ struct FrequencySet {
     for (std::size_t set = 0; set < frames; ++set) {
       const A* other = action.frame(static_cast<Index>(set));
       if (!std::equal(other, other + entries, frame.data() + set * entries)) return false;
+    }
+    return true;
+  }
+  /// Tokens with one position stand on all axes at it, and go with any choice.
+  template <class A>
+  bool has_axes_of(const RotationAction<A>& action) const {
+    if (channels.empty() || action.channels() == 1) return true;
+    for (Index m = 0; m < planes; ++m) {
+      if (action.channel(0, m) != channels[static_cast<std::size_t>(m)]) return false;
     }
     return true;
   }
@@ -147,6 +159,7 @@ struct FrequencySet {
   Pairing pairing;
   Index first_coordinate, sets, planes, frame_columns;
   std::vector<double> frequencies;  // and the attention factor
+  std::vector<Index> channels;      // which position turns a plane, where tokens have several
   std::vector<double> frame;        // [frequency sets, columns, dim], empty without one
 };
 
@@ -166,7 +179,11 @@ void check_frequencies(const std::optional<FrequencySet>& known, Index held,
          "the same: clear() the cache first, or keep keys raw (CachedKeys::raw)");
   }
   if (!known->has_frequencies_of(*action)) {
-    fail(argument, "frequencies that differ from those of the cached keys",
+    fail(argument, "frequencies or a pairing that differ from those of the cached keys",
+         "the same: clear() the cache first, or keep keys raw (CachedKeys::raw)");
+  }
+  if (!known->has_axes_of(*action)) {
+    fail(argument, "planes that turn by other axes than those of the cached keys",
          "the same: clear() the cache first, or keep keys raw (CachedKeys::raw)");
   }
 }

@@ -12,6 +12,7 @@
 #include "grape/attention/detail/cache_chunk.hpp"
 #include "grape/attention/detail/online_softmax.hpp"
 #include "grape/core/detail/aligned.hpp"
+#include "grape/core/detail/sole_owner.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/executor.hpp"
 #include "grape/core/view.hpp"
@@ -119,7 +120,7 @@ class CacheEntry {
  private:
   CacheChunk<T>& own(Index slot) {
     auto& chunk = chunks_[static_cast<std::size_t>(slot / kKeys)];
-    if (chunk.use_count() != 1) chunk = std::make_shared<CacheChunk<T>>(*chunk);
+    if (!is_sole_owner(chunk)) chunk = std::make_shared<CacheChunk<T>>(*chunk);
     return *chunk;
   }
 

@@ -83,7 +83,7 @@ AttentionPlan<A> plan_attention(const TensorView<const T>& q, Index keys, Index 
            "a value below 2^61 in magnitude");
     }
   }
-  if (options.scale && !is_finite(*options.scale)) {
+  if (options.scale && !is_finite_as<A>(*options.scale)) {
     fail("scale", text(*options.scale), "a finite value");
   }
   if (!(options.skip_below >= 0 && options.skip_below < 1)) {

@@ -296,6 +296,7 @@ class PackedTiles {
     return memory_ + ((b * heads_ + h) * tiles_ + key / kKeys) * size_;
   }
 
+  /// Infinity where a key is no number: such a tile is never left out.
   double longest_key(const A* keys) const {
     double most = 0;
     double squares[kKeys] = {};
@@ -304,7 +305,10 @@ class PackedTiles {
         squares[c] += static_cast<double>(keys[c]) * static_cast<double>(keys[c]);
       }
     }
-    for (const double x : squares) most = (std::max)(most, x);
+    for (const double x : squares) {
+      if (!is_finite(x)) return std::numeric_limits<double>::infinity();
+      most = (std::max)(most, x);
+    }
     return std::sqrt(most);
   }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
+
 #include "grape/core/config.hpp"
 #include "grape/core/detail/vector.hpp"
 #include "grape/core/scalar.hpp"
@@ -19,14 +21,10 @@ struct Factor {
   Index row, column;
 };
 
-/// The columns of packed matrices are a multiple of this many, one register.
-#if GRAPE_VECTORS
+/// The columns of packed matrices are a multiple of this many: whole registers of any instruction
+/// set, so that packed memory looks the same to code compiled for another one.
 template <class A>
-inline constexpr Index kLane = kVectorWidth<A>;
-#else
-template <class A>
-inline constexpr Index kLane = 4;
-#endif
+inline constexpr Index kLane = 64 / static_cast<Index>(sizeof(A));
 
 template <class A>
 constexpr Index round_to_lanes(Index n) {
@@ -55,14 +53,15 @@ GRAPE_INLINE void multiply_block(Factor<A> a, const A* GRAPE_RESTRICT b, Index b
                                  const A* ahead) {
   constexpr int W = kVectorWidth<A>;
   using V = Vector<A, W>;
-  V sum[R][N];
+  constexpr auto kRows = static_cast<std::size_t>(R), kRegisters = static_cast<std::size_t>(N);
+  V sum[kRows][kRegisters];
   for (int r = 0; r < R; ++r) {
     for (int n = 0; n < N; ++n) {
       sum[r][n] = start == Start::zero ? V{} : load_elements<W>(c + r * c_step + n * W);
       if constexpr (start == Start::scaled) sum[r][n] *= factor[r];
     }
   }
-  const A* left[R];
+  const A* left[kRows];
   for (int r = 0; r < R; ++r) left[r] = a.data + r * a.row;
   for (Index k = 0; k < depth; ++k, b += b_step) {
     if constexpr (R == 1) {  // more rows have enough to do with a line of b
@@ -70,7 +69,7 @@ GRAPE_INLINE void multiply_block(Factor<A> a, const A* GRAPE_RESTRICT b, Index b
         for (int n = 0; n < N; ++n) __builtin_prefetch(ahead + k * b_step + n * W);
       }
     }
-    V right[N];
+    V right[kRegisters];
     for (int n = 0; n < N; ++n) right[n] = load_elements<W>(b + n * W);
     for (int r = 0; r < R; ++r) {
       const A x = *left[r];

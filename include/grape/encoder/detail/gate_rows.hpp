@@ -26,10 +26,8 @@ struct GateValues {
 
 namespace detail {
 
-template <class A>
-using GateView = std::optional<TensorView<const A>>;
-
-/// Gates [batch, heads, capacity]; one row of zeros where there are none.
+/// Gates [batch, heads, capacity]; one row of zeros where there are none. What comes in is a view
+/// of gates, or computes them where it is read.
 template <class A>
 struct GateRows {
   Index batch = 1, heads = 1, seq = 0, capacity = 0;
@@ -40,19 +38,41 @@ struct GateRows {
     return values.data() +
            ((batch == 1 ? 0 : b) * heads + parameter_set(head, of_heads, heads)) * capacity;
   }
-  void append(const GateView<A>& more, Index count) {
-    if (seq == 0) {
-      batch = more ? more->batch() : 1;
-      heads = more ? more->heads() : 1;
-      given = more.has_value();
-      const Index had = static_cast<Index>(values.size()) / std::max<Index>(batch * heads, 1);
-      capacity = had;
-    }
+  /// Makes room, so that assign() cannot fail.
+  template <class Gates>
+  void reserve(const std::optional<Gates>& gates, Index count) {
+    const Index rows = gates ? gates->batch() * gates->heads() : 1;
+    const auto wanted = static_cast<std::size_t>(rows * count);
+    if (values.size() < wanted) values.resize(wanted);
+  }
+  template <class Gates>
+  void assign(const std::optional<Gates>& gates, Index count) {
+    reserve(gates, count);
+    batch = gates ? gates->batch() : 1;
+    heads = gates ? gates->heads() : 1;
+    given = gates.has_value();
+    seq = 0;
+    capacity = static_cast<Index>(values.size()) / std::max<Index>(batch * heads, 1);
+    write(gates, count);
+  }
+
+  /// Makes room, so that append() cannot fail.
+  void grow(Index count) {
     const Index wider = grown_stride(capacity, seq, seq + count);
-    if (wider != capacity) {
-      values = widened(values, batch * heads, seq, capacity, wider);
-      capacity = wider;
-    }
+    if (wider == capacity) return;
+    values = widened(values, batch * heads, seq, capacity, wider);
+    capacity = wider;
+  }
+  template <class Gates>
+  void append(const std::optional<Gates>& more, Index count) {
+    grow(count);
+    write(more, count);
+  }
+  void truncate(Index count) { seq = count; }
+
+ private:
+  template <class Gates>
+  void write(const std::optional<Gates>& more, Index count) {
     for (Index b = 0; b < batch; ++b) {
       for (Index h = 0; h < heads; ++h) {
         A* to = values.data() + (b * heads + h) * capacity + seq;
@@ -61,12 +81,13 @@ struct GateRows {
     }
     seq += count;
   }
-  void truncate(Index count) { seq = count; }
 };
 
-template <class A>
-void check_gates(std::string_view name, const GateView<A>& gates, const Positions& positions) {
+template <class Gates>
+void check_gates(std::string_view name, const std::optional<Gates>& gates,
+                 const Positions& positions) {
   if (!gates) return;
+  if (gates->heads() < 1) fail(text(name, " heads"), text(gates->heads()), "at least 1");
   if (gates->dim() != 1) {
     fail(text(name, " dim"), text(gates->dim()), "1, a gate a head");
   }
@@ -75,17 +96,17 @@ void check_gates(std::string_view name, const GateView<A>& gates, const Position
   }
 }
 
-template <class A>
-Index common_heads(const GateValues<A>& gates) {
+template <class Gates>
+Index common_heads(const Gates& gates) {
   const Index q = gates.query ? gates.query->heads() : 1, k = gates.key ? gates.key->heads() : 1;
-  if ((std::max)(q, k) % std::max<Index>((std::min)(q, k), 1) != 0) {
+  if ((std::max)(q, k) % (std::min)(q, k) != 0) {
     fail("key gates heads", text(k), text("a divisor or multiple of the ", q, " query heads"));
   }
   return (std::max)(q, k);
 }
 
-template <class A>
-Index common_batch(const GateValues<A>& gates) {
+template <class Gates>
+Index common_batch(const Gates& gates) {
   const Index q = gates.query ? gates.query->batch() : 1, k = gates.key ? gates.key->batch() : 1;
   if (gates.query && gates.key && q != k) {
     fail("key gates batch", text(k), text("the queries' batch ", q));

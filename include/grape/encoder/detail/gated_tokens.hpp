@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <span>
 #include <vector>
 
 #include "grape/core/error.hpp"
+#include "grape/core/scalar.hpp"
 #include "grape/encoder/bias_action.hpp"
 #include "grape/encoder/detail/gate_rows.hpp"
 #include "grape/encoder/detail/position_list.hpp"
@@ -20,9 +20,11 @@ namespace detail {
 template <Accumulator A>
 class GatedTokens {
  public:
-  /// P factors, P a divisor of the gates' heads. Throws ArgumentError, and changes nothing, for
-  /// gates and positions that do not fit.
-  void assign(std::span<const double> factors, const GateValues<A>& gates, const Positions& queries,
+  /// P factors, a list of P = size() numbers, P a divisor of the gates' heads; `gates` has members
+  /// `query` and `key` (see GateRows). Throws ArgumentError, and changes nothing, for gates and
+  /// positions that do not fit.
+  template <class Factors, class Gates>
+  void assign(const Factors& factors, const Gates& gates, const Positions& queries,
               const Positions& keys) {
     PositionList::check("query_positions", queries);
     PositionList::check("key_positions", keys);
@@ -30,30 +32,40 @@ class GatedTokens {
     check_gates("query gates", gates.query, queries);
     check_gates("key gates", gates.key, keys);
     const Index batch = common_batch(gates), heads = common_heads(gates);
-    const Index positions_batch = (std::max)(queries.batch(), keys.batch());
-    if (positions_batch != 1 && positions_batch != batch) {
-      fail("positions", text("batch ", positions_batch),
-           text("the gates' batch ", batch, ", or 1"));
-    }
+    check_batch(queries, batch);
+    check_batch(keys, batch);
     check_heads("gates", heads, static_cast<Index>(factors.size()));
-    GatedTokens made;
-    made.factors_.assign(factors.begin(), factors.end());
-    made.queries_.assign(queries);
-    made.keys_.assign(keys);
-    made.query_gates_.append(gates.query, queries.seq());
-    made.key_gates_.append(gates.key, keys.seq());
-    made.heads_ = heads;
-    *this = std::move(made);
+    for (std::size_t p = 0; p < factors.size(); ++p) {
+      if (is_finite_as<A>(factors[p])) continue;
+      fail(text("factors[", p, "]"), text(factors[p]), "a finite factor of the gates");
+    }
+    factors_.reserve(factors.size());
+    queries_.reserve(queries);
+    keys_.reserve(keys);
+    query_gates_.reserve(gates.query, queries.seq());
+    key_gates_.reserve(gates.key, keys.seq());
+    factors_.resize(factors.size());
+    for (std::size_t p = 0; p < factors.size(); ++p) factors_[p] = factors[p];
+    queries_.assign(queries);
+    keys_.assign(keys);
+    query_gates_.assign(gates.query, queries.seq());
+    key_gates_.assign(gates.key, keys.seq());
+    heads_ = heads;
   }
 
   /// Throws ArgumentError unless append() can take these.
-  void check_append(std::span<const double> factors, const GateValues<A>& gates,
-                    const Positions& positions) const {
+  template <class Factors, class Gates>
+  void check_append(const Factors& factors, const Gates& gates, const Positions& positions) const {
     check_same_slopes(factors, factors_);
     PositionList::check("positions", positions);
     check_gates("query gates", gates.query, positions);
     check_gates("key gates", gates.key, positions);
+    if (gates.query.has_value() != query_gates_.given ||
+        gates.key.has_value() != key_gates_.given) {
+      fail("gates", "those of other sides", "gates of the sides with which the action began");
+    }
     check_same_batch("gates", common_batch(gates), gates_batch());
+    check_batch(positions, gates_batch());
     if (keys_.seq() > 0) check_same_batch("positions", positions.batch(), keys_.batch());
     if (common_heads(gates) != heads_ || (gates.key && gates.key->heads() != key_gates_.heads)) {
       fail("gates", text(common_heads(gates), " heads"),
@@ -61,12 +73,16 @@ class GatedTokens {
     }
   }
   /// Tokens at further positions: keys that are also the queries from now on.
-  void append(const GateValues<A>& gates, const Positions& positions) {
+  template <class Gates>
+  void append(const Gates& gates, const Positions& positions) {
+    // What may run out of memory comes first.
+    queries_.reserve(positions);
+    query_gates_.reserve(gates.query, positions.seq());
+    key_gates_.grow(positions.seq());
     keys_.append(positions);
-    queries_.assign(positions);
     key_gates_.append(gates.key, positions.seq());
-    query_gates_.truncate(0);
-    query_gates_.append(gates.query, positions.seq());
+    queries_.assign(positions);
+    query_gates_.assign(gates.query, positions.seq());
   }
   /// Keeps the first `keys` keys, and no query.
   void truncate(Index keys) {
@@ -97,6 +113,13 @@ class GatedTokens {
   }
 
  private:
+  /// Positions are shared by the batch, or given for each of its entries.
+  static void check_batch(const Positions& positions, Index batch) {
+    if (positions.batch() == 1 || positions.batch() == batch) return;
+    fail("positions", text("batch ", positions.batch()),
+         text("the gates' batch ", batch, ", or 1"));
+  }
+
   Index gates_batch() const { return (std::max)(query_gates_.batch, key_gates_.batch); }
 
   std::vector<double> factors_;
