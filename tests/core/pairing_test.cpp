@@ -48,4 +48,28 @@ TEST(Pairing, PermutationTakesEachPlaneToItself) {
   static_assert(grape::permuted_coordinate(1, 2, Pairing::interleaved, Pairing::half_split) == 2);
 }
 
+template <Pairing pairing>
+constexpr Pairing kGiven = pairing;
+
+struct Once {
+  template <class P>
+  int operator()(P) && {
+    return 7;
+  }
+};
+
+TEST(Pairing, IsVisitedAsATemplateArgument) {
+  const auto given = [](auto p) { return kGiven<p>; };
+  static_assert(grape::visit_pairing(Pairing::interleaved, given) == Pairing::interleaved);
+  static_assert(grape::visit_pairing(Pairing::half_split, given) == Pairing::half_split);
+  // One call, by reference where f returns one, and of an f that can be called once alone.
+  int calls[2] = {};
+  int& counted = grape::visit_pairing(
+      Pairing::half_split, [&](auto p) -> int& { return ++calls[p == Pairing::half_split]; });
+  EXPECT_EQ(&counted, &calls[1]);
+  EXPECT_EQ(calls[0], 0);
+  EXPECT_EQ(calls[1], 1);
+  EXPECT_EQ(grape::visit_pairing(Pairing::interleaved, Once{}), 7);
+}
+
 }  // namespace

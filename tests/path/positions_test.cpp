@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <span>
+#include <vector>
+
 #include "grape/path/linear.hpp"
 #include "grape/path/path.hpp"
 #include "support/errors.hpp"
@@ -103,6 +107,29 @@ TEST(Positions, Real) {
     EXPECT_TRUE(rejects([&] { Positions::real(with); }, "positions[1]", grape::detail::text(bad),
                         "finite position below 2^63"));
   }
+}
+
+TEST(Positions, ListsOfAnyKind) {
+  std::vector<std::int64_t> vector{3, 1, 2, 4};
+  const std::array<double, 4> reals{0.5, 1.5, 2.5, 3.5};
+  std::int64_t array[] = {3, 1, 2, 4};
+  const auto is_the_list = [&](const Positions& p) {
+    return p.integer(p.batch() - 1, p.seq() - 1, p.axis_count() - 1) == 4;
+  };
+  EXPECT_TRUE(is_the_list(Positions::shared(vector)));
+  EXPECT_TRUE(is_the_list(Positions::shared(array)));
+  EXPECT_TRUE(is_the_list(Positions::shared(std::span(vector))));
+  EXPECT_TRUE(is_the_list(Positions::shared({vector.data(), 4})));
+  EXPECT_TRUE(is_the_list(Positions::per_token(vector, 2, 2)));
+  EXPECT_TRUE(is_the_list(Positions::per_token(std::span(array), 2, 2)));
+  EXPECT_TRUE(is_the_list(Positions::axes(vector, 2, 2, 1)));
+  EXPECT_TRUE(is_the_list(Positions::axes(std::span(vector), 2, 1, 2)));
+  EXPECT_EQ(Positions::real(reals).value(0, 3), 3.5);
+  EXPECT_EQ(Positions::real(std::span(reals)).value(0, 3), 3.5);
+  EXPECT_EQ(Positions::real_per_token(reals, 2, 2).value(1, 1), 3.5);
+  EXPECT_EQ(Positions::real_axes(reals, 2, 1, 2).value(0, 1, 1), 3.5);
+  // Within one expression a temporary lives long enough.
+  EXPECT_TRUE(is_the_list(Positions::shared(std::vector<std::int64_t>{3, 1, 2, 4})));
 }
 
 }  // namespace

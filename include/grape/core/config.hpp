@@ -24,6 +24,14 @@
 #define GRAPE_INLINE inline
 #endif
 
+/// A parameter that what is returned refers to: clang then warns of a temporary that does not live
+/// as long.
+#if defined(__clang__) && __has_cpp_attribute(clang::lifetimebound)
+#define GRAPE_LIFETIMEBOUND [[clang::lifetimebound]]
+#else
+#define GRAPE_LIFETIMEBOUND
+#endif
+
 /// Kernels live in an inline namespace named after the instruction set that they were compiled for,
 /// so that translation units with different flags can be linked without mixing their kernels.
 /// GRAPE_VECTOR_BYTES is the size of that set's registers.

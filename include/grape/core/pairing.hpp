@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <type_traits>
+#include <utility>
+
 #include "grape/core/scalar.hpp"
 
 namespace grape::inline v0 {
@@ -32,6 +35,18 @@ constexpr Index permuted_coordinate(Index i, Index planes, Pairing from, Pairing
   if (from == to) return i;
   return from == Pairing::interleaved ? i / 2 + (i % 2) * planes
                                       : (i < planes ? 2 * i : 2 * (i - planes) + 1);
+}
+
+/// Calls f with the pairing as a std::integral_constant and returns what f does, one type for both:
+/// a pairing known at run time (a checkpoint's) becomes a template argument.
+///
+///   visit_pairing(pairing, [&](auto p) { RoPE<float, p> rope(spectrum); .. });
+template <class F>
+constexpr decltype(auto) visit_pairing(Pairing pairing, F&& f) {
+  if (pairing == Pairing::half_split) {
+    return std::forward<F>(f)(std::integral_constant<Pairing, Pairing::half_split>{});
+  }
+  return std::forward<F>(f)(std::integral_constant<Pairing, Pairing::interleaved>{});
 }
 
 }  // namespace grape::inline v0

@@ -9,13 +9,15 @@
 #include <string_view>
 #include <type_traits>
 
+#include "grape/core/config.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/overlap.hpp"
 #include "grape/core/scalar.hpp"
 
 namespace grape::inline v0 {
 
-/// A non-owning rank-4 view with a stride, in elements, for each index.
+/// A non-owning rank-4 view with a stride for each index. Strides count elements, where NumPy's
+/// count bytes. It must not outlive the memory.
 ///
 /// Invariant, established by the constructor: extents and strides are >= 0, the last element's
 /// offset fits into Index, data is aligned for T and not null unless the view is empty, and, where
@@ -29,7 +31,8 @@ class StridedView {
   using element_type = T;
   using Array = std::array<Index, 4>;
 
-  StridedView(T* data, const Array& extents, const Array& strides, std::string_view name)
+  StridedView(T* data GRAPE_LIFETIMEBOUND, const Array& extents, const Array& strides,
+              std::string_view name)
       : data_(data), extents_(extents), strides_(strides) {
     check(name);
   }
@@ -134,10 +137,11 @@ class TensorView : public StridedView<T> {
  public:
   using typename Base::Array;
 
-  TensorView(T* data, const Array& extents, const Array& strides)
+  TensorView(T* data GRAPE_LIFETIMEBOUND, const Array& extents, const Array& strides)
       : Base(data, extents, strides, "tensor view") {}
   /// Dense row-major [batch, seq, heads, dim].
-  TensorView(T* data, const Array& extents) : TensorView(data, extents, Base::dense(extents)) {}
+  TensorView(T* data GRAPE_LIFETIMEBOUND, const Array& extents)
+      : TensorView(data, extents, Base::dense(extents)) {}
   /// A writable view is readable.
   template <class U>
   requires(std::is_const_v<T>&& std::same_as<const U, T> && !std::is_const_v<U>)
@@ -159,10 +163,11 @@ class ScoreView : public StridedView<T> {
  public:
   using typename Base::Array;
 
-  ScoreView(T* data, const Array& extents, const Array& strides)
+  ScoreView(T* data GRAPE_LIFETIMEBOUND, const Array& extents, const Array& strides)
       : Base(data, extents, strides, "score view") {}
   /// Dense row-major [batch, heads, queries, keys].
-  ScoreView(T* data, const Array& extents) : ScoreView(data, extents, Base::dense(extents)) {}
+  ScoreView(T* data GRAPE_LIFETIMEBOUND, const Array& extents)
+      : ScoreView(data, extents, Base::dense(extents)) {}
   /// A writable view is readable.
   template <class U>
   requires(std::is_const_v<T>&& std::same_as<const U, T> && !std::is_const_v<U>)
@@ -178,13 +183,13 @@ class ScoreView : public StridedView<T> {
 
 /// Dense memory [batch, seq, heads, dim] as a view.
 template <class T>
-TensorView<T> blhd(T* data, Index batch, Index seq, Index heads, Index dim) {
+TensorView<T> blhd(T* data GRAPE_LIFETIMEBOUND, Index batch, Index seq, Index heads, Index dim) {
   return TensorView<T>(data, {batch, seq, heads, dim});
 }
 
 /// Dense memory [batch, heads, seq, dim] as a view.
 template <class T>
-TensorView<T> bhld(T* data, Index batch, Index heads, Index seq, Index dim) {
+TensorView<T> bhld(T* data GRAPE_LIFETIMEBOUND, Index batch, Index heads, Index seq, Index dim) {
   const TensorView<T> dense(data, {batch, heads, seq, dim});
   return TensorView<T>(data, {batch, seq, heads, dim},
                        {dense.stride(0), dense.stride(2), dense.stride(1), dense.stride(3)});
@@ -193,13 +198,14 @@ TensorView<T> bhld(T* data, Index batch, Index heads, Index seq, Index dim) {
 /// Dense memory [batch, seq, heads], one number per token and head (gates, phase increments), as a
 /// view with dim 1.
 template <class T>
-TensorView<T> blh(T* data, Index batch, Index seq, Index heads) {
+TensorView<T> blh(T* data GRAPE_LIFETIMEBOUND, Index batch, Index seq, Index heads) {
   return TensorView<T>(data, {batch, seq, heads, 1});
 }
 
 /// Dense memory [batch, heads, queries, keys] as a view of scores.
 template <class T>
-ScoreView<T> bhqk(T* data, Index batch, Index heads, Index queries, Index keys) {
+ScoreView<T> bhqk(T* data GRAPE_LIFETIMEBOUND, Index batch, Index heads, Index queries,
+                  Index keys) {
   return ScoreView<T>(data, {batch, heads, queries, keys});
 }
 

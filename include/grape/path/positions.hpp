@@ -2,20 +2,33 @@
 #pragma once
 
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
 
+#include "grape/core/config.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
 
 namespace grape::inline v0 {
 
+namespace detail {
+
+/// A list that goes with its object (a vector, an array), other than a span, so that positions must
+/// not outlive it. (<span> brings enable_borrowed_range; <ranges> would double what this costs.)
+template <class List, class T>
+concept OwningList = std::convertible_to<const List&, std::span<const T>> &&
+    !std::ranges::enable_borrowed_range<List>;
+
+}  // namespace detail
+
 /// Where tokens stand: one position a token, shared by the batch or given for each of its entries.
 ///
-/// A Positions refers to the caller's memory, so build it in the call that uses it. Positions are
-/// 64-bit integers or doubles and never pass through float; negative ones are legal.
+/// A Positions refers to the caller's memory, so build it in the call that uses it: one that is
+/// kept must not outlive the list, and clang warns where the list is a temporary vector. Positions
+/// are 64-bit integers or doubles and never pass through float; negative ones are legal.
 class Positions {
  public:
   enum class Kind { range, integers, reals };
@@ -37,6 +50,10 @@ class Positions {
   static Positions shared(std::span<const std::int64_t> positions) {
     return integers(positions, 1, 1, static_cast<Index>(positions.size()));
   }
+  template <detail::OwningList<std::int64_t> List>
+  static Positions shared(const List& positions GRAPE_LIFETIMEBOUND) {
+    return shared(std::span<const std::int64_t>(positions));
+  }
 
   /// A list for each batch entry, [batch, seq] row-major. Throws ArgumentError unless the list
   /// holds batch * seq positions.
@@ -44,11 +61,19 @@ class Positions {
     check_count(positions.size(), 1, batch, seq);
     return integers(positions, 1, batch, seq);
   }
+  template <detail::OwningList<std::int64_t> List>
+  static Positions per_token(const List& positions GRAPE_LIFETIMEBOUND, Index batch, Index seq) {
+    return per_token(std::span<const std::int64_t>(positions), batch, seq);
+  }
 
   /// Real-valued positions [seq] for every batch entry. Throws ArgumentError unless each is finite
   /// and below 2^63 in magnitude.
   static Positions real(std::span<const double> positions) {
     return reals(positions, 1, 1, static_cast<Index>(positions.size()));
+  }
+  template <detail::OwningList<double> List>
+  static Positions real(const List& positions GRAPE_LIFETIMEBOUND) {
+    return real(std::span<const double>(positions));
   }
 
   /// A list of reals for each batch entry, [batch, seq] row-major. Throws ArgumentError as above,
@@ -56,6 +81,11 @@ class Positions {
   static Positions real_per_token(std::span<const double> positions, Index batch, Index seq) {
     check_count(positions.size(), 1, batch, seq);
     return reals(positions, 1, batch, seq);
+  }
+  template <detail::OwningList<double> List>
+  static Positions real_per_token(const List& positions GRAPE_LIFETIMEBOUND, Index batch,
+                                  Index seq) {
+    return real_per_token(std::span<const double>(positions), batch, seq);
   }
 
   /// One coordinate on each of several axes (height and width, or time, height and width):
@@ -67,6 +97,11 @@ class Positions {
     check_count(positions.size(), axes, batch, seq);
     return integers(positions, axes, batch, seq);
   }
+  template <detail::OwningList<std::int64_t> List>
+  static Positions axes(const List& positions GRAPE_LIFETIMEBOUND, Index axes, Index batch,
+                        Index seq) {
+    return Positions::axes(std::span<const std::int64_t>(positions), axes, batch, seq);
+  }
 
   /// The same with real coordinates (point clouds, resized pictures), each finite and below 2^63 in
   /// magnitude.
@@ -75,6 +110,11 @@ class Positions {
     if (axes < 1) detail::fail("axes", detail::text(axes), "a value >= 1");
     check_count(positions.size(), axes, batch, seq);
     return reals(positions, axes, batch, seq);
+  }
+  template <detail::OwningList<double> List>
+  static Positions real_axes(const List& positions GRAPE_LIFETIMEBOUND, Index axes, Index batch,
+                             Index seq) {
+    return real_axes(std::span<const double>(positions), axes, batch, seq);
   }
 
   Kind kind() const { return kind_; }
