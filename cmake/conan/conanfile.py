@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Conan 2: conan create <grape>/cmake/conan
+# Conan 2: conan create <grape>/cmake/conan -s compiler.cppstd=20
+# Packages the checkout that it lies in, and builds tests/packaging/consumer with the result.
 import os
 import re
 
@@ -15,6 +16,7 @@ class GrapeConan(ConanFile):
     name = "grape"
     description = "Position encodings of transformers as group actions: header-only C++20 on Eigen"
     license = "Apache-2.0"
+    homepage = "https://arxiv.org/abs/2512.07805"
     topics = ("transformer", "position-encoding", "rope", "alibi", "eigen", "header-only")
     package_type = "header-library"
     settings = "os", "arch", "compiler", "build_type"
@@ -50,5 +52,10 @@ class GrapeConan(ConanFile):
         self.info.clear()
 
     def package_info(self):
+        # Both targets are the same headers here, with the same requirements.
+        self.cpp_info.set_property("cmake_file_name", "grape")
+        self.cpp_info.set_property("cmake_target_name", "grape::grape")
+        self.cpp_info.set_property("cmake_target_aliases", ["grape::conformance"])
+        self.cpp_info.set_property("pkg_config_name", "grape")
         self.cpp_info.bindirs = []
         self.cpp_info.libdirs = []

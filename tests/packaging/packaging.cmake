@@ -230,6 +230,17 @@ elseif(STEP STREQUAL "versions")
     endif()
   endforeach()
 
+elseif(STEP STREQUAL "conan")
+  # The Conan recipe up to its package, which then serves the consumer.
+  find_program(python NAMES python3)
+  if(NOT python)
+    message("grape: skipped, there is no python3")
+    return()
+  endif()
+  run("${python}" "${CMAKE_CURRENT_LIST_DIR}/conan_recipe.py"
+    "${SOURCE_DIR}/cmake/conan/conanfile.py" "${dir}" "${VERSION}")
+  compile_and_run("-I${dir}/package/include" ${eigen_flags})
+
 elseif(STEP STREQUAL "port")
   # The vcpkg port with vcpkg's helpers played by what they do.
   macro(vcpkg_cmake_configure)
