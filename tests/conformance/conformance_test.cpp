@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <numeric>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "grape/grape.hpp"
+#include "support/errors.hpp"
 #include "support/golden.hpp"
 
 namespace {
@@ -176,11 +178,11 @@ TEST(Conformance, WrongRotationsFailByName) {
   EXPECT_TRUE(shifted.failed("offset") && shifted.failed("identity")) << shifted.text();
   const Report blind = check_rotation<float>(WrongRotation{.by_index = true});
   EXPECT_TRUE(blind.failed("offset") && blind.failed("composition")) << blind.text();
-  const Report rounded = check_rotation<float>(WrongRotation{.float_angles = true});
-  EXPECT_TRUE(rounded.failed("large_positions")) << rounded.text();
-  EXPECT_FALSE(rounded.failed("golden")) << rounded.text();
   const Report longer = check_rotation<float>(WrongRotation{.gain = 1.001});
-  EXPECT_TRUE(longer.failed("norm") && longer.failed("formula")) << longer.text();
+  EXPECT_TRUE(longer.failed("norm") && longer.failed("scale")) << longer.text();
+  EXPECT_NE(longer.text().find("by 1.001 ("), std::string::npos) << longer.text();
+  const Report both = check_rotation<float>(WrongRotation{.sign = -1, .gain = 1.5});
+  EXPECT_TRUE(both.failed("direction") && both.failed("scale")) << both.text();
   expect_failures(check_rotation<float>(WrongRotation{.all_coordinates = true}), {"rest"});
 }
 
@@ -198,9 +200,112 @@ TEST(Conformance, OptionsLeaveChecksOut) {
                                               {.negative_positions = false, .partial = false});
   EXPECT_TRUE(report.passed()) << report.text();
   EXPECT_EQ(report.checks.size(), 7u);
-  const Report near = check_rotation<float>(WrongRotation{.float_angles = true},
-                                            {.greatest_position = 0, .roundings = 1e4});
-  EXPECT_TRUE(near.passed()) << near.text();
+  EXPECT_EQ(report.text(),
+            "all of 7 checks hold\nnot checked: rest: options.partial is false\n"
+            "not checked: inverse: options.negative_positions is false\n");
+}
+
+// No position beyond the table of a kernel is asked for, and what is left still finds mistakes.
+TEST(Conformance, PositionsStayWithinTheGreatest) {
+  for (const std::int64_t greatest : {32, 100, 4095, 200000}) {
+    const auto in_range = [&](const RotationCase& c, TensorView<float> x) {
+      for (const std::int64_t n : c.positions) ASSERT_LE(n < 0 ? -n : n, greatest);
+      WrongRotation{}(c, x);
+    };
+    const grape::conformance::RotationOptions options{.greatest_position = greatest};
+    const Report report = check_rotation<float>(in_range, options);
+    EXPECT_TRUE(report.passed()) << report.text();
+    EXPECT_EQ(report.checks.size(), greatest < 4095 ? 8u : 9u);
+    ASSERT_EQ(report.skipped.size(), 1u);
+    EXPECT_EQ(report.skipped[0].find("large_positions from "), 0u) << report.skipped[0];
+    for (const std::int64_t shift : {-1, 1}) {
+      EXPECT_TRUE(check_rotation<float>(WrongRotation{.shift = shift}, options).failed("offset"));
+    }
+    const Report blind = check_rotation<float>(WrongRotation{.by_index = true}, options);
+    EXPECT_TRUE(blind.failed("offset") && blind.failed("composition")) << blind.text();
+  }
+}
+
+// Most engines: theta, the position and their product are floats.
+TEST(Conformance, FloatAnglesAreTheRightConvention) {
+  const auto check = [](double angle_error, WrongRotation kernel = {}) {
+    kernel.float_angles = true;
+    return check_rotation<float>(kernel, {.angle_error = angle_error});
+  };
+  const Report strict = check(0x1p-52);
+  expect_failures(strict, {"precision", "composition", "large_positions"});
+  const std::string text = strict.text();
+  EXPECT_EQ(
+      text.find("precision: right convention, not exact; worst at position -1000; angles computed "
+                "in float32? (error "),
+      0u)
+      << text;
+  EXPECT_NE(text.find("at position 4095; angles computed in float32?"), std::string::npos) << text;
+  // As such it passes, and only where no angle is left is nothing checked.
+  const Report as_float = check(0x1p-22);
+  EXPECT_TRUE(as_float.passed()) << as_float.text();
+  EXPECT_EQ(as_float.checks.size(), 9u);
+  ASSERT_EQ(as_float.skipped.size(), 1u);
+  EXPECT_NE(as_float.skipped[0].find("large_positions from 16777215 on"), std::string::npos);
+  // Mistakes are told from the lost bits, and stay mistakes where those are allowed.
+  for (const double angle_error : {0x1p-52, 0x1p-22}) {
+    EXPECT_TRUE(check(angle_error, {.pairing = Pairing::half_split}).failed("pairing"));
+    EXPECT_TRUE(check(angle_error, {.sign = -1}).failed("direction"));
+    EXPECT_TRUE(check(angle_error, {.shift = 1}).failed("offset"));
+    EXPECT_TRUE(check(angle_error, {.by_index = true}).failed("offset"));
+    EXPECT_TRUE(check(angle_error, {.gain = 1.25}).failed("scale"));
+  }
+}
+
+// Fewer bits than float's angles have, and positions that a kernel does not serve.
+TEST(Conformance, OtherErrorsOfTheRightConvention) {
+  const auto with_positions = [](auto&& change) {
+    return [change](const RotationCase& c, TensorView<float> x) {
+      std::vector<std::int64_t> positions(c.positions.begin(), c.positions.end());
+      for (std::int64_t& n : positions) n = change(n);
+      RotationCase changed = c;
+      changed.positions = positions;
+      WrongRotation{}(changed, x);
+    };
+  };
+  const Report wrapped =
+      check_rotation<float>(with_positions([](std::int64_t n) { return n % 512; }));
+  EXPECT_NE(wrapped.text().find("formula: right at positions 0 to 17, wrong at position -1000"),
+            std::string::npos)
+      << wrapped.text();
+  const Report magnitude =
+      check_rotation<float>(with_positions([](std::int64_t n) { return n < 0 ? -n : n; }));
+  EXPECT_NE(magnitude.text().find("wrong at position -1000; negative positions?"),
+            std::string::npos)
+      << magnitude.text();
+  const auto coarse = [](const RotationCase& c, TensorView<float> x) {
+    WrongRotation{}(c, x);
+    for (Index t = 0; t < x.seq(); ++t) {
+      for (Index d = 0; d < x.dim(); ++d) {
+        float& value = x(0, t, 0, d);
+        value = static_cast<float>(static_cast<Eigen::half>(value));
+      }
+    }
+  };
+  const Report half = check_rotation<float>(coarse, {.partial = false});
+  EXPECT_NE(half.text().find("precision: right convention"), std::string::npos) << half.text();
+  EXPECT_NE(half.text().find("computed in fewer bits"), std::string::npos) << half.text();
+  const auto noise = [](const RotationCase&, TensorView<float> x) {
+    for (Index d = 0; d < x.dim(); ++d) x(0, x.seq() - 1, 0, d) += static_cast<float>(d);
+  };
+  EXPECT_NE(check_rotation<float>(noise).text().find("no usual mistake"), std::string::npos);
+}
+
+TEST(Conformance, OptionsHaveRanges) {
+  const auto refuses = [](const grape::conformance::RotationOptions& options,
+                          std::string_view argument, std::string_view got,
+                          std::string_view wanted) {
+    return rejects([&] { check_rotation<float>(WrongRotation{}, options); }, argument, got, wanted);
+  };
+  EXPECT_TRUE(refuses({.greatest_position = 31}, "options.greatest_position", "31", ">= 32"));
+  EXPECT_TRUE(refuses({.roundings = 0}, "options.roundings", "0", "(0, "));
+  EXPECT_TRUE(refuses({.roundings = std::nan("")}, "options.roundings", "nan", "(0, "));
+  EXPECT_TRUE(refuses({.angle_error = 0.1}, "options.angle_error", "0.1", "[0, "));
 }
 
 namespace {

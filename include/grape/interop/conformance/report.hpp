@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -15,6 +16,17 @@
 #include "grape/core/scalar.hpp"
 
 namespace grape::inline v0::conformance {
+
+namespace detail {
+
+/// A number for a person to read.
+inline std::string brief(double x, int digits = 3) {
+  char buffer[40];
+  std::snprintf(buffer, sizeof buffer, "%.*g", digits, x);
+  return buffer;
+}
+
+}  // namespace detail
 
 /// A check that did not hold: what it is called, the worst error, what would have been allowed, and
 /// what was compared.
@@ -29,20 +41,24 @@ struct Failure {
 struct Report {
   std::vector<std::string> checks;  ///< the names of all checks that ran, each once
   std::vector<Failure> failures;    ///< at most one of each name, with its worst error
+  /// What was not checked, since the kernel does not claim it: `name: why` each.
+  std::vector<std::string> skipped;
 
   bool passed() const { return !checks.empty() && failures.empty(); }
   bool failed(std::string_view check) const {
     return std::any_of(failures.begin(), failures.end(),
                        [&](const Failure& f) { return f.check == check; });
   }
-  /// A line for each failure, or one that says that there is none.
+  /// A line for each failure, or one that says that there is none; then one for each check that
+  /// was skipped.
   std::string text() const {
-    if (failures.empty()) return grape::detail::text("all of ", checks.size(), " checks hold\n");
     std::string out;
+    if (failures.empty()) out = grape::detail::text("all of ", checks.size(), " checks hold\n");
     for (const Failure& f : failures) {
-      out += grape::detail::text(f.check, ": ", f.what, ": error ", f.error, ", allowed ",
-                                 f.allowed, "\n");
+      out += grape::detail::text(f.check, ": ", f.what, " (error ", detail::brief(f.error),
+                                 ", allowed ", detail::brief(f.allowed), ")\n");
     }
+    for (const std::string& s : skipped) out += "not checked: " + s + "\n";
     return out;
   }
 
