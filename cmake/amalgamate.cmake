@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 cmake_minimum_required(VERSION 3.24)
 # cmake -DOUTPUT=grape.hpp [-DROOTS="grape/grape.hpp;..."] -P amalgamate.cmake
-# Writes one header that holds all of ROOTS (by default grape.hpp and the interop headers that need
-# no other library), for projects that want a single file beside Eigen:
+# Writes one header that holds all of ROOTS with what they include, for projects that want a single
+# file beside Eigen. By default these are grape.hpp and of interop/ the views of Eigen's tensors,
+# mdspans and DLPack; the executors (openmp, thread_pool), hf_config and conformance are added by
+# naming them:
+#   -DROOTS="grape/grape.hpp;grape/interop/thread_pool.hpp;grape/interop/conformance.hpp"
+# In the result
 # - each header stands once, after all that it includes;
 # - unconditional system includes come first, each once; conditional ones stay where they were;
-# - grape's own macros are undefined at the end, but for GRAPE_VERSION_* and GRAPE_NO_EXCEPTIONS.
+# - grape's own macros are undefined at the end, but for GRAPE_VERSION_*, GRAPE_NO_EXCEPTIONS and
+#   GRAPE_SINGLE_HEADER, by which a separate header after it is refused, as is one before it.
 get_filename_component(include_dir "${CMAKE_CURRENT_LIST_DIR}/../include" ABSOLUTE)
 if(NOT OUTPUT)
   message(FATAL_ERROR "say where: -DOUTPUT=grape.hpp")
@@ -94,7 +99,7 @@ set(out "// SPDX-License-Identifier: Apache-2.0
 // Eigen 3.4 or newer. Not to be mixed with grape's separate headers in one translation unit.
 #pragma once
 
-#if defined(GRAPE_VERSION_MAJOR)
+#if defined(GRAPE_VERSION_MAJOR) || defined(GRAPE_RESTRICT)
 #error \"grape: the single header and the separate headers are both included\"
 #endif
 
@@ -104,7 +109,7 @@ list(SORT system_includes)
 foreach(include IN LISTS system_includes)
   string(APPEND out "#include ${include}\n")
 endforeach()
-string(APPEND out "${body}\n// ---- What is not for the user is undefined.\n")
+string(APPEND out "${body}\n// ---- What is not for the user is undefined.\n#define GRAPE_SINGLE_HEADER 1\n")
 list(REMOVE_DUPLICATES macros)
 foreach(macro IN LISTS macros)
   if(NOT macro MATCHES "^GRAPE_(VERSION_.*|NO_EXCEPTIONS)$")

@@ -169,11 +169,24 @@ elseif(STEP STREQUAL "single_header")
   file(COPY "${header}" DESTINATION "${dir}/alone")
   compile_and_run(-DCONSUMER_SINGLE_HEADER "-I${dir}/alone" ${eigen_flags}
     -fno-exceptions -fno-rtti)
-  # No macro of ours is left but the version (and what says that there are no exceptions).
+  # A separate header beside it is refused, before and after.
+  foreach(order IN ITEMS "grape_single.hpp;grape/grape.hpp" "grape/grape.hpp;grape_single.hpp"
+                         "grape/core/config.hpp;grape_single.hpp")
+    list(TRANSFORM order REPLACE "(.+)" "#include <\\1>\n" OUTPUT_VARIABLE text)
+    string(CONCAT text ${text})
+    file(WRITE "${dir}/both.cpp" "${text}")
+    execute_process(COMMAND "${COMPILER}" -std=c++20 -fsyntax-only "-I${dir}/alone"
+      "-I${SOURCE_DIR}/include" ${eigen_flags} "${dir}/both.cpp"
+      RESULT_VARIABLE result ERROR_VARIABLE errors)
+    if(result EQUAL 0 OR NOT errors MATCHES "#?error:? \"?grape: the single header and the separate")
+      message(FATAL_ERROR "${order}: not refused by name\n${errors}")
+    endif()
+  endforeach()
+  # No macro of ours is left but the version (and what says that it is this header).
   file(WRITE "${dir}/empty.cpp" "#include <grape_single.hpp>\n")
   run("${COMPILER}" -std=c++20 -dM -E "-I${dir}/alone" ${eigen_flags} "${dir}/empty.cpp")
   string(REGEX MATCHALL "#define GRAPE_[A-Za-z0-9_]+" macros "${output}")
-  list(FILTER macros EXCLUDE REGEX "GRAPE_VERSION_(MAJOR|MINOR|PATCH)$")
+  list(FILTER macros EXCLUDE REGEX "GRAPE_(VERSION_(MAJOR|MINOR|PATCH)|SINGLE_HEADER)$")
   if(macros)
     message(FATAL_ERROR "macros that the single header leaves: ${macros}")
   endif()

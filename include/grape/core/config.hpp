@@ -3,8 +3,13 @@
 
 /// Every configuration macro of grape. A user may define, before the first include:
 /// GRAPE_NO_EXCEPTIONS, to report errors through grape::set_error_handler instead of throwing; it
-/// is implied where the compiler has exceptions switched off.
-/// The others are for the headers' own use.
+/// is implied where the compiler has exceptions switched off. All translation units of a program
+/// must agree on it: of an inline function that checks its arguments the linker keeps one copy. The
+/// others are for the headers' own use.
+
+#if defined(GRAPE_SINGLE_HEADER)
+#error "grape: the single header and the separate headers are both included"
+#endif
 
 #if !defined(GRAPE_NO_EXCEPTIONS) && !defined(__cpp_exceptions) && !defined(_CPPUNWIND)
 #define GRAPE_NO_EXCEPTIONS
@@ -33,7 +38,10 @@
 #endif
 
 /// Kernels live in an inline namespace named after the instruction set that they were compiled for,
-/// so that translation units with different flags can be linked without mixing their kernels.
+/// so that none is taken for another's with vectors of another size. The functions that call them
+/// bear no such name, since translation units exchange what these take: of each the linker keeps
+/// one copy, whichever flags it was compiled with. Hence one choice of instruction set for a
+/// program, as Eigen wants, too: code for an older machine may call what only a newer one has.
 /// GRAPE_VECTOR_BYTES is the size of that set's registers.
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__)
 #if defined(__AVX512BF16__)
