@@ -318,6 +318,8 @@ struct WrongBias {
   bool overwrites = false;
   bool prefix_sums = false;
   bool by_position = false;
+  double gain = 1;
+  bool coarse = false;  ///< in bfloat16
 
   void operator()(const BiasCase& c, ScoreView<float> scores) const {
     for (Index h = 0; h < scores.heads(); ++h) {
@@ -348,6 +350,8 @@ struct WrongBias {
                   c.log_forget[static_cast<std::size_t>(l * scores.heads() + h)]);
             }
           }
+          b *= gain;
+          if (coarse) b = static_cast<double>(static_cast<Eigen::bfloat16>(b));
           float& score = scores(0, h, i, j);
           score = static_cast<float>(sign * b + (overwrites ? 0.0 : static_cast<double>(score)));
         }
@@ -384,6 +388,41 @@ TEST(Conformance, WrongBiasesFailByName) {
   EXPECT_TRUE(inclusive.failed("offset") && inclusive.failed("diagonal")) << inclusive.text();
   expect_failures(check_bias<float>(WrongBias{.prefix_sums = true}, {.family = BiasFamily::fox}),
                   {"long_sums"});
+  for (const auto family : {BiasFamily::alibi, BiasFamily::fox}) {
+    const Report base_2 =
+        check_bias<float>(WrongBias{.gain = 1.4426950408889634}, {.family = family});
+    EXPECT_TRUE(base_2.failed("scale") && !base_2.failed("formula")) << base_2.text();
+    EXPECT_NE(base_2.text().find("multiplies the bias by 1.4427, which is log2(e)"),
+              std::string::npos)
+        << base_2.text();
+    const Report both = check_bias<float>(WrongBias{.sign = -1, .gain = 3}, {.family = family});
+    EXPECT_TRUE(both.failed("scale") && both.failed("direction")) << both.text();
+    const Report coarse = check_bias<float>(WrongBias{.coarse = true}, {.family = family});
+    EXPECT_TRUE(coarse.failed("precision") && !coarse.failed("formula")) << coarse.text();
+  }
+  const auto noise = [](const BiasCase&, ScoreView<float> scores) {
+    for (Index j = 0; j < scores.keys(); ++j) scores(0, 0, 0, j) += 100.0F * static_cast<float>(j);
+  };
+  EXPECT_NE(check_bias<float>(noise).text().find("no usual mistake"), std::string::npos);
+}
+
+// A kernel that does not decode is asked for whole squares, of long sums too.
+TEST(Conformance, BiasesWithoutDecoding) {
+  const auto square = [](WrongBias bias) {
+    return [bias](const BiasCase& c, ScoreView<float> scores) {
+      ASSERT_EQ(c.first_query, 0);
+      ASSERT_EQ(scores.queries(), scores.keys());
+      bias(c, scores);
+    };
+  };
+  const grape::conformance::BiasOptions options{.family = BiasFamily::fox, .decode = false};
+  const Report report = check_bias<float>(square({}), options);
+  EXPECT_EQ(report.text(), "all of 8 checks hold\nnot checked: decode: options.decode is false\n");
+  expect_failures(check_bias<float>(square({.prefix_sums = true}), options), {"long_sums"});
+  EXPECT_TRUE(rejects([&] { check_bias<float>(square({}), {.roundings = -1}); },
+                      "options.roundings", "-1", "(0, "));
+  EXPECT_TRUE(rejects([&] { check_bias<float>(square({}), {.long_roundings = 0}); },
+                      "options.long_roundings", "0", "(0, "));
 }
 
 namespace {

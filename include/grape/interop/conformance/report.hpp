@@ -93,6 +93,12 @@ constexpr double rounding() {
   }
 }
 
+inline void check_roundings(std::string_view argument, double roundings) {
+  if (!(roundings > 0 && roundings <= 1e6)) {
+    grape::detail::fail(argument, grape::detail::text(roundings), "a number in (0, 1e6]");
+  }
+}
+
 /// The greater of two errors; one that is NaN or infinite stays, as infinity.
 inline double worse(double a, double b) {
   return grape::detail::is_finite(b) ? (std::max)(a, b) : std::numeric_limits<double>::infinity();

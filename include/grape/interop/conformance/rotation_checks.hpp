@@ -77,9 +77,7 @@ class RotationChecks {
     if (o.greatest_position < 32) {
       fail("options.greatest_position", text(o.greatest_position), "a position >= 32");
     }
-    if (!(o.roundings > 0 && o.roundings <= 1e6)) {
-      fail("options.roundings", text(o.roundings), "a number in (0, 1e6]");
-    }
+    check_roundings("options.roundings", o.roundings);
     if (!(o.angle_error >= 0 && o.angle_error <= 0.01)) {
       fail("options.angle_error", text(o.angle_error), "a number in [0, 0.01]");
     }
