@@ -56,7 +56,7 @@ void add_bias(const BiasCase& c, ScoreView<T> scores) {
       fox.at(gates, grape::QueryRange{.start = c.first_query, .count = scores.queries()}), scores);
 }
 
-template <class T>
+template <Pairing pairing = Pairing::interleaved, class T>
 void attend(const AttentionCase<T>& c, TensorView<T> out) {
   using A = grape::accumulation_t<T>;
   grape::AttendOptions<A> options{.causal = true};
@@ -64,7 +64,7 @@ void attend(const AttentionCase<T>& c, TensorView<T> out) {
   const Positions keys = Positions::range(c.first_position, c.k.seq());
   grape::RotationAction<A> q_turn, k_turn;
   if (!c.frequencies.empty()) {
-    const grape::RoPE<T> rope(
+    const grape::RoPE<T, pairing> rope(
         grape::Spectrum(std::vector<double>(c.frequencies.begin(), c.frequencies.end())));
     q_turn = rope.at(queries);
     k_turn = rope.at(keys);
@@ -111,9 +111,12 @@ TYPED_TEST(OfElement, GrapesAttentionConforms) {
   using T = TypeParam;
   for (const auto family :
        {AttentionFamily::plain, AttentionFamily::rope, AttentionFamily::alibi}) {
-    const Report report = check_attention<T>(attend<T>, {.family = family});
+    const Report report = check_attention<T>(attend<Pairing::interleaved, T>, {.family = family});
     EXPECT_TRUE(report.passed()) << report.text();
     EXPECT_EQ(report.checks.size(), 7u);
+    const Report half = check_attention<T>(attend<Pairing::half_split, T>,
+                                           {.family = family, .pairing = Pairing::half_split});
+    EXPECT_TRUE(half.passed()) << half.text();
   }
 }
 
@@ -430,10 +433,31 @@ namespace {
 struct WrongAttention {
   grape::conformance::detail::Mistake mistake = grape::conformance::detail::Mistake::none;
   bool unstable = false;
+  bool coarse = false;        ///< in half
+  bool float_angles = false;  ///< of RoPE
 
-  void operator()(const AttentionCase<float>& c, TensorView<float> out) const {
+  void operator()(AttentionCase<float> c, TensorView<float> out) const {
+    std::vector<float> q(c.q.data(), c.q.data() + c.q.size());
+    std::vector<float> k(c.k.data(), c.k.data() + c.k.size());
+    if (float_angles && !c.frequencies.empty()) {
+      const auto turn = [&](std::vector<float>& x, const TensorView<const float>& of, Index first) {
+        std::vector<std::int64_t> positions(static_cast<std::size_t>(of.seq()));
+        std::iota(positions.begin(), positions.end(), c.first_position + first);
+        WrongRotation{.pairing = c.pairing, .float_angles = true}(
+            {positions, c.frequencies, 0, c.pairing},
+            grape::blhd(x.data(), 1, of.seq(), of.heads(), of.dim()));
+      };
+      turn(q, c.q, c.first_query);
+      turn(k, c.k, 0);
+      c.q = grape::blhd(q.data(), 1, c.q.seq(), c.q.heads(), c.q.dim());
+      c.k = grape::blhd(k.data(), 1, c.k.seq(), c.k.heads(), c.k.dim());
+      c.frequencies = {};
+    }
     const auto y = grape::conformance::detail::attention_of(c, mistake);
-    for (std::size_t i = 0; i < y.size(); ++i) out.data()[i] = static_cast<float>(y[i]);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      out.data()[i] =
+          coarse ? static_cast<float>(static_cast<Eigen::half>(y[i])) : static_cast<float>(y[i]);
+    }
     if (!unstable) return;
     const double scale = 1 / std::sqrt(static_cast<double>(out.dim()));
     for (Index i = 0; i < out.seq(); ++i) {
@@ -466,10 +490,57 @@ TEST(Conformance, WrongAttentionFailsByName) {
     if (family != AttentionFamily::plain) {
       const Report bare = check(Mistake::no_encoding);
       EXPECT_TRUE(bare.failed("encoding") && bare.failed("golden")) << bare.text();
+      const Report reversed = check(Mistake::direction);
+      EXPECT_TRUE(reversed.failed("direction") && reversed.failed("golden")) << reversed.text();
     }
+    const Report coarse =
+        check_attention<float>(WrongAttention{.coarse = true}, {.family = family});
+    EXPECT_TRUE(coarse.failed("precision") && !coarse.failed("formula")) << coarse.text();
+    const auto noise = [](const AttentionCase<float>&, TensorView<float> out) {
+      for (Index t = 0; t < out.seq(); ++t) out(0, t, 0, 0) = 7;
+    };
+    EXPECT_NE(check_attention<float>(noise, {.family = family}).text().find("no usual mistake"),
+              std::string::npos);
   }
+  for (const Pairing pairing : {Pairing::interleaved, Pairing::half_split}) {
+    const Report other =
+        check_attention<float>(WrongAttention{.mistake = Mistake::pairing},
+                               {.family = AttentionFamily::rope, .pairing = pairing});
+    EXPECT_TRUE(other.failed("pairing") && other.failed("golden")) << other.text();
+  }
+  const Report divided = check_attention<float>(WrongAttention{.mistake = Mistake::scaled_bias},
+                                                {.family = AttentionFamily::alibi});
+  EXPECT_TRUE(divided.failed("scale")) << divided.text();
+  EXPECT_NE(divided.text().find("the bias by sqrt(dim) too"), std::string::npos) << divided.text();
   const Report unstable = check_attention<float>(WrongAttention{.unstable = true});
   expect_failures(unstable, {"stable"});
+}
+
+TEST(Conformance, AttentionOfFloatAnglesAndShortTables) {
+  const auto check = [](const grape::conformance::AttentionOptions& options) {
+    return check_attention<float>(WrongAttention{.float_angles = true}, options);
+  };
+  for (const Pairing pairing : {Pairing::interleaved, Pairing::half_split}) {
+    const Report strict = check({.family = AttentionFamily::rope, .pairing = pairing});
+    expect_failures(strict, {"relative"});
+    EXPECT_NE(strict.text().find("20000 positions; angles computed in float32?"), std::string::npos)
+        << strict.text();
+    const Report as_float =
+        check({.family = AttentionFamily::rope, .pairing = pairing, .angle_error = 0x1p-22});
+    EXPECT_TRUE(as_float.passed()) << as_float.text();
+  }
+  const auto in_range = [](const AttentionCase<float>& c, TensorView<float> out) {
+    ASSERT_LE(c.first_position + c.k.seq() - 1, 128);
+    ASSERT_EQ(c.q.seq(), c.k.seq());
+    WrongAttention{}(c, out);
+  };
+  const Report report = check_attention<float>(
+      in_range, {.family = AttentionFamily::rope, .decode = false, .greatest_position = 128});
+  EXPECT_EQ(report.text(), "all of 6 checks hold\nnot checked: decode: options.decode is false\n");
+  EXPECT_TRUE(
+      rejects([&] { check({.greatest_position = 7}); }, "options.greatest_position", "7", ">= 32"));
+  EXPECT_TRUE(rejects([&] { check({.roundings = 0}); }, "options.roundings", "0", "(0, "));
+  EXPECT_TRUE(rejects([&] { check({.angle_error = -1}); }, "options.angle_error", "-1", "[0, "));
 }
 
 // The installed numbers are those of the golden files.

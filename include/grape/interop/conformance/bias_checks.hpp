@@ -104,31 +104,31 @@ class BiasChecks {
       report_.expect(name, error, limit, "bias [1, 3, queries, 11] against the formula");
       return;
     }
-    struct Mistake {
+    struct Candidate {
       const char* check;
       const char* what;
       std::vector<double> numbers;
     };
     constexpr const char* kOff = "is off by one token";
-    std::vector<Mistake> mistakes{{"precision", "", wanted},
-                                  {"direction", "has the other sign", wanted}};
-    for (double& b : mistakes[1].numbers) b = -b;
+    std::vector<Candidate> candidates{{"precision", "", wanted},
+                                      {"direction", "has the other sign", wanted}};
+    for (double& b : candidates[1].numbers) b = -b;
     if (c.first_query != 0) {
       BiasCase other = c;
       other.first_query = 0;
-      mistakes.push_back({"offset", "takes query 0 for key 0", bias_of(other, shape)});
+      candidates.push_back({"offset", "takes query 0 for key 0", bias_of(other, shape)});
     }
     if (alibi()) {
-      mistakes.push_back({"offset", kOff, moved_by(wanted, shape, -1)});
-      mistakes.push_back({"offset", kOff, moved_by(wanted, shape, 1)});
+      candidates.push_back({"offset", kOff, moved_by(wanted, shape, -1)});
+      candidates.push_back({"offset", kOff, moved_by(wanted, shape, 1)});
     } else {
-      mistakes.push_back({"offset", kOff, bias_of(c, shape, 0, 0)});
-      mistakes.push_back({"offset", kOff, bias_of(c, shape, 0, 1)});
-      mistakes.push_back({"offset", kOff, bias_of(c, shape, 1, 1)});
+      candidates.push_back({"offset", kOff, bias_of(c, shape, 0, 0)});
+      candidates.push_back({"offset", kOff, bias_of(c, shape, 0, 1)});
+      candidates.push_back({"offset", kOff, bias_of(c, shape, 1, 1)});
     }
     std::vector<std::vector<double>> hypotheses;
-    for (const Mistake& mistake : mistakes) {
-      hypotheses.push_back(visible(mistake.numbers, c, shape));
+    for (const Candidate& candidate : candidates) {
+      hypotheses.push_back(visible(candidate.numbers, c, shape));
     }
     // Conventions differ by a slope or a gate, half a unit and more.
     const Verdict verdict =
@@ -139,8 +139,8 @@ class BiasChecks {
       return;
     }
     if (verdict.hypothesis != 0) {
-      const Mistake& mistake = mistakes[verdict.hypothesis];
-      report_.expect(mistake.check, error, limit, mistake.what);
+      const Candidate& candidate = candidates[verdict.hypothesis];
+      report_.expect(candidate.check, error, limit, candidate.what);
     }
     if (verdict.gain != 1) {
       const bool base_2 = std::fabs(verdict.gain - 1.4426950408889634) < 1e-3;

@@ -99,6 +99,12 @@ inline void check_roundings(std::string_view argument, double roundings) {
   }
 }
 
+inline void check_angle_error(std::string_view argument, double angle_error) {
+  if (!(angle_error >= 0 && angle_error <= 0.01)) {
+    grape::detail::fail(argument, grape::detail::text(angle_error), "a number in [0, 0.01]");
+  }
+}
+
 /// The greater of two errors; one that is NaN or infinite stays, as infinity.
 inline double worse(double a, double b) {
   return grape::detail::is_finite(b) ? (std::max)(a, b) : std::numeric_limits<double>::infinity();

@@ -78,9 +78,7 @@ class RotationChecks {
       fail("options.greatest_position", text(o.greatest_position), "a position >= 32");
     }
     check_roundings("options.roundings", o.roundings);
-    if (!(o.angle_error >= 0 && o.angle_error <= 0.01)) {
-      fail("options.angle_error", text(o.angle_error), "a number in [0, 0.01]");
-    }
+    check_angle_error("options.angle_error", o.angle_error);
     if (!o.partial) report_.skipped.emplace_back("rest: options.partial is false");
     if (!o.negative_positions) {
       report_.skipped.emplace_back("inverse: options.negative_positions is false");

@@ -63,11 +63,11 @@ class RotationDiagnosis {
     constexpr const char* kOther = "pairs the coordinates in the other way";
     constexpr const char* kMinus = "turns by minus the angle";
     constexpr const char* kShift = "turns by the position before or after";
-    struct Mistake {
+    struct Candidate {
       std::vector<std::pair<const char*, const char*>> failures;
       std::vector<double> numbers;
     };
-    const Mistake mistakes[] = {
+    const Candidate candidates[] = {
         {{}, small(wanted_)},
         {{{"direction", kMinus}}, small(turned(case_, -1))},
         {{{"pairing", kOther}}, small(turned(other))},
@@ -77,14 +77,14 @@ class RotationDiagnosis {
         {{{"offset", "turns by the token's index, not by its position"}}, small(turned(by_index))},
     };
     std::vector<std::vector<double>> hypotheses;
-    for (const Mistake& mistake : mistakes) hypotheses.push_back(mistake.numbers);
+    for (const Candidate& candidate : candidates) hypotheses.push_back(candidate.numbers);
     const Verdict verdict = explain(small(got_), hypotheses, {allowed_, loose()}, true);
     if (verdict.hypothesis == Verdict::kNone) {
       report.expect("formula", error_, allowed_,
                     "x [5, 3, dim] against the formula; no usual mistake");
       return false;
     }
-    for (const auto& [check, what] : mistakes[verdict.hypothesis].failures) {
+    for (const auto& [check, what] : candidates[verdict.hypothesis].failures) {
       report.expect(check, error_, allowed_, what);
     }
     if (verdict.gain != 1) {
