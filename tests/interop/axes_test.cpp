@@ -42,6 +42,20 @@ TEST(Axes, StrideOfASingleIndexIsNotLookedAt) {
   for (const Index stride : x.strides) EXPECT_GE(stride, 0);
 }
 
+TEST(Axes, StridesOfNoElementsAreNotLookedAt) {
+  const auto stride = [](int) { return std::numeric_limits<std::uint64_t>::max(); };
+  const auto x = grape::detail::arrange(
+      "peer", 4, TensorAxes{}, [](int r) { return r == 2 ? 0 : 5; }, stride);
+  EXPECT_EQ(x.extents, (std::array<Index, 4>{5, 5, 0, 5}));
+  for (const Index s : x.strides) EXPECT_GE(s, 0);
+}
+
+TEST(Axes, ATensorOfRankZeroIsOneElement) {
+  const auto x = arranged({}, TensorAxes{-1, -1, -1, -1});
+  EXPECT_EQ(x.extents, (std::array<Index, 4>{1, 1, 1, 1}));
+  EXPECT_TRUE(rejects([] { arranged({}, TensorAxes{}); }, "peer axes", "axis 0", "0 axes"));
+}
+
 TEST(Axes, OthersAreRefused) {
   EXPECT_TRUE(rejects([] { arranged({5, 6, 7}, TensorAxes{}); }, "peer axes", "axis 3", "3 axes"));
   EXPECT_TRUE(rejects(

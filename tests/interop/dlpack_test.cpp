@@ -57,9 +57,26 @@ TEST(Dlpack, DenseStridedAndOffset) {
   // The stride of a single index, and all strides of an empty tensor, are arbitrary.
   Producer single({1, 3, 1, 5}, {-77, 5, kMost, 1});
   EXPECT_EQ(&dlpack_view<float>(single.tensor)(0, 2, 0, 4), single.memory.data() + 14);
-  Producer empty({2, 0, 4, 5});
-  empty.tensor.data = nullptr;
-  EXPECT_TRUE(dlpack_view<float>(empty.tensor).empty());
+  for (const std::vector<std::int64_t>& strides :
+       {std::vector<std::int64_t>{}, {-1, -2, kMost, -kMost - 1}, {0, 0, 0, 0}}) {
+    Producer empty({2, 0, 4, 5}, strides);
+    empty.tensor.data = nullptr;
+    EXPECT_TRUE(dlpack_view<float>(empty.tensor).empty());
+    empty.tensor.byte_offset = 3;  // of no data, or of data that nothing is read from
+    EXPECT_EQ(dlpack_view<float>(empty.tensor).data(), nullptr);
+    empty.tensor.data = empty.memory.data();
+    EXPECT_TRUE(dlpack_view<float>(empty.tensor).empty());
+  }
+  Producer wide({0, kMost, kMost, 5});
+  EXPECT_TRUE(dlpack_view<float>(wide.tensor).empty());
+
+  // Rank 0 is one element; its shape is null.
+  Producer scalar({});
+  scalar.tensor.shape = nullptr;
+  scalar.tensor.byte_offset = 8;
+  const auto one = dlpack_view<float>(scalar.tensor, TensorAxes{-1, -1, -1, -1});
+  EXPECT_EQ(one.size(), 1);
+  EXPECT_EQ(one.data(), scalar.memory.data() + 2);
 
   Producer gates({3, 4});
   EXPECT_EQ(&dlpack_view<const float>(gates.tensor, TensorAxes{-1, 0, 1, -1})(0, 2, 3, 0),
@@ -114,6 +131,21 @@ TEST(Dlpack, WhatIsNoViewIsRefused) {
       refused([](Producer& x) { x.tensor.byte_offset = 2; }, "tensor view", "not aligned", "4"));
   EXPECT_TRUE(refused([](Producer& x) { x.tensor.byte_offset = ~std::uint64_t{0}; }, "byte_offset",
                       "18446744073709551615", "address space"));
+  EXPECT_TRUE(refused(
+      [](Producer& x) {
+        const auto start = reinterpret_cast<std::uintptr_t>(x.tensor.data);
+        x.tensor.byte_offset = std::numeric_limits<std::uintptr_t>::max() - start - 7;
+        x.tensor.byte_offset -= (start + x.tensor.byte_offset) % 4;
+      },
+      "byte_offset", "beyond the address space", "within"));
+  EXPECT_TRUE(refused([](Producer& x) { x.tensor.ndim = std::numeric_limits<std::int32_t>::max(); },
+                      "axes", "4 axes", "2147483647"));
+  EXPECT_TRUE(refused(
+      [](Producer& x) {
+        x.shape[1] = 0;
+        x.shape[2] = -1;
+      },
+      "extent 2", "-1", ">= 0"));
   EXPECT_TRUE(refused([](Producer& x) { x.shape[1] = -3; }, "extent 1", "-3", ">= 0"));
   EXPECT_TRUE(
       refused([](Producer& x) { x.shape[2] = kMost; }, "dlpack tensor", "extent 2", "fits"));

@@ -81,6 +81,9 @@ TEST(EigenTensor, MapsConstantsAndFixedSizes) {
 
   Eigen::Tensor<float, 4> empty(kB, 0, kH, kD);
   EXPECT_TRUE(grape::tensor_view(empty).empty());
+  constexpr Index kMost = std::numeric_limits<Index>::max();
+  const Eigen::TensorMap<Eigen::Tensor<float, 4>> wide(nullptr, 0, kMost, kMost, 1);
+  EXPECT_TRUE(grape::tensor_view(wide).empty());
 }
 
 TEST(EigenTensor, OfAnotherRankIsRefused) {

@@ -58,6 +58,11 @@ TEST(Mdspan, IsAView) {
                              TensorView<const double>>);
   EXPECT_TRUE(grape::tensor_view(flat, TensorAxes::lhd()).empty());
 
+  const Span<float, 4, std::int64_t> none(nullptr, {2, 0, 4, 5}, {-1, -20, -5, -1});
+  EXPECT_TRUE(grape::tensor_view(none).empty());
+  const Span<float, 0> scalar(memory.data() + 7, {}, {});
+  EXPECT_EQ(grape::tensor_view(scalar, TensorAxes{-1, -1, -1, -1}).data(), memory.data() + 7);
+
   const auto scores = grape::score_view(span);
   EXPECT_EQ(scores.heads(), 3);
   EXPECT_EQ(&scores(1, 2, 3, 4), &view(1, 2, 3, 4));

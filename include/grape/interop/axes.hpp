@@ -73,7 +73,8 @@ Index checked_index(std::string_view argument, std::string_view what, int axis, 
 }
 
 /// A tensor's extents and strides in the order of a view. The stride of an axis that has at most
-/// one index is arbitrary in other libraries, even negative, and is not looked at.
+/// one index, and every stride of a tensor without elements, is arbitrary in other libraries, even
+/// negative or beyond Index, and is not looked at.
 template <class Axes, class Extent, class Stride>
 Arranged arrange(std::string_view argument, int rank, const Axes& axes, const Extent& extent,
                  const Stride& stride) {
@@ -92,12 +93,15 @@ Arranged arrange(std::string_view argument, int rank, const Axes& axes, const Ex
     fail(text(argument, " axes"), text(named, " axes"), text("one for each of the ", rank));
   }
   Arranged out;
+  bool empty = false;
   for (std::size_t i = 0; i < 4; ++i) {
     if (list[i] < 0) continue;
     out.extents[i] = checked_index(argument, "extent", list[i], extent(list[i]));
-    if (out.extents[i] > 1) {
-      out.strides[i] = checked_index(argument, "stride", list[i], stride(list[i]));
-    }
+    empty = empty || out.extents[i] == 0;
+  }
+  for (std::size_t i = 0; i < 4; ++i) {
+    if (list[i] < 0 || out.extents[i] <= 1 || empty) continue;
+    out.strides[i] = checked_index(argument, "stride", list[i], stride(list[i]));
   }
   return out;
 }

@@ -183,11 +183,27 @@ void check_managed(const X& x) {
   }
 }
 
+/// Throws unless the last element has an address too: byte_offset is any 64-bit number.
+template <class T>
+void check_reach(const StridedView<T>& view) {
+  if (view.empty()) return;
+  Index last = 0;
+  for (std::size_t a = 0; a < 4; ++a) last += (view.extent(a) - 1) * view.stride(a);
+  const auto start = reinterpret_cast<std::uintptr_t>(view.data());
+  if (static_cast<std::uintptr_t>(last) >
+      ((std::numeric_limits<std::uintptr_t>::max)() - start) / sizeof(T)) {
+    fail("dlpack byte_offset", "elements beyond the address space",
+         "an offset that stays within the address space");
+  }
+}
+
 template <class T, class X, class Axes>
 auto dlpack_view(const X& x, const Axes& axes) {
   if constexpr (dlpack::PlainTensor<X>) {
     T* data = check_dlpack<T>(x);  // before the shape is read
-    return view_by(axes, data, arrange_dlpack(x, axes));
+    const auto view = view_by(axes, data, arrange_dlpack(x, axes));
+    check_reach<T>(view);
+    return view;
   } else {
     check_managed<T>(x);
     return dlpack_view<T>(x.dl_tensor, axes);
