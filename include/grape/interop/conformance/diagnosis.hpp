@@ -33,14 +33,15 @@ inline double best_gain(std::span<const double> got, std::span<const double> wan
   return one > 0 ? both / one : 1;
 }
 
-/// How near an explanation must come: `tight` is what a kernel may be off by, `loose` what still
-/// shows which convention it follows.
+/// How near an explanation must come.
 struct Tolerance {
-  double tight, loose;
+  double tight;  ///< what a kernel may be off by
+  double loose;  ///< what still shows which convention it follows
 };
 
 /// The explanation that a kernel's numbers bear out.
 struct Verdict {
+  /// No hypothesis.
   static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
   std::size_t hypothesis = kNone;  ///< 0 is the right one, only not exact enough
   double gain = 1;                 ///< not 1: the same times a factor

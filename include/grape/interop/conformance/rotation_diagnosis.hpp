@@ -31,10 +31,14 @@ inline constexpr const char* kFloatAngles = "; angles computed in float32?";
 template <Element T>
 class RotationDiagnosis {
  public:
+  /// Of x, [tokens, heads, dim].
   struct Shape {
-    Index heads, dim, planes;
+    Index heads;   ///< of each token
+    Index dim;     ///< of each head
+    Index planes;  ///< that turn: the first 2 planes coordinates
   };
-  static constexpr double kNorm = 1.4142135623730951;  // of a pair of coordinates of at most 1
+  /// The norm of a pair of coordinates of at most 1.
+  static constexpr double kNorm = 1.4142135623730951;
 
   /// `rounded` is what may be off by roundings of T alone, `allowed` by those of the angles too.
   RotationDiagnosis(const std::vector<T>& x, const std::vector<T>& got, const RotationCase& c,
