@@ -1,4 +1,4 @@
-// expect: RotationAction<float>
+// expect: grape: options point to an action: write {.rotation = &action}
 // SPDX-License-Identifier: Apache-2.0
 // Options point to their actions.
 #include "grape/grape.hpp"

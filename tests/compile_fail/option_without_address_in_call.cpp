@@ -1,4 +1,4 @@
-// expect: AttendOptions
+// expect: grape: options point to an action: write {.rotation = &action}
 // SPDX-License-Identifier: Apache-2.0
 // The same in the braces of a call.
 #include "grape/grape.hpp"

@@ -2,9 +2,13 @@
 // The README's blocks about long rows of keys, threads and memory in attention.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <grape/grape.hpp>
 #include <grape/interop/thread_pool.hpp>
+#include <vector>
+
+#include "support/random.hpp"
 
 namespace {
 
@@ -25,6 +29,71 @@ TEST(Readme, ContextShift) {
   // [/readme]
   EXPECT_EQ(cache.size(), seq - gone);
   EXPECT_FALSE(cache.shift_pending());
+}
+
+TEST(Readme, SlidingWindowOfForgetting) {
+  constexpr grape::Index window = 3, draft = 2, tokens = 11;
+  const grape::Index row = heads * head_dim, key_row = key_heads * head_dim;
+  std::vector<float> q_data(batch * tokens * row), k_data(batch * tokens * key_row), v_data(k_data);
+  std::vector<float> gate_data(batch * tokens * heads), out_data(q_data.size()), want(q_data);
+  Random random(3);
+  for (auto* x : {&q_data, &k_data, &v_data}) {
+    for (float& e : *x) e = static_cast<float>(random.uniform(-1, 1));
+  }
+  for (float& g : gate_data) g = static_cast<float>(random.uniform(-1, 0));
+  // Token t of each batch entry.
+  const auto token = [](std::vector<float>& x, grape::Index t, grape::Index h, grape::Index d) {
+    return grape::TensorView<float>(x.data() + t * h * d, {batch, 1, h, d},
+                                    {tokens * h * d, h * d, d, 1});
+  };
+  const auto q = [&](grape::Index t) { return token(q_data, t, heads, head_dim); };
+  const auto k = [&](grape::Index t) { return token(k_data, t, key_heads, head_dim); };
+  const auto v = [&](grape::Index t) { return token(v_data, t, key_heads, head_dim); };
+  const auto out = [&](grape::Index t) { return token(out_data, t, heads, head_dim); };
+  const auto gates = [&](grape::Index t) { return token(gate_data, t, heads, 1); };
+  const grape::RoPE<float> rope(grape::spectrum::log_uniform(head_dim));
+  const grape::FoX<float> fox(heads);
+  // [readme]
+  grape::KeyValueCache<float> cache(batch, key_heads, head_dim, head_dim);
+  grape::RotationAction<float> turn;
+  grape::BiasAction<float> forget;  // of every token so far: two numbers a token and head
+  const auto decode = [&](grape::Index t) {
+    rope.at(grape::Positions::range(t, 1), turn);
+    cache.append(k(t), v(t), &turn);
+    fox.append(gates(t), forget);     // the new token is its query
+    cache.keep_last(window + draft);  // a refused draft must leave a whole window
+    auto bias = grape::slice(forget, {.query = 0,
+                                      .queries = 1,
+                                      .key = forget.keys() - cache.size(),  // those that are left
+                                      .keys = cache.size()});
+    grape::attend(q(t), cache, out(t), {.rotation = &turn, .bias = &bias, .window = window});
+  };
+  for (grape::Index t = 0; t < tokens; ++t) decode(t);
+  cache.truncate(cache.size() - draft);    // the last tokens were a draft, and are refused:
+  forget.truncate(forget.keys() - draft);  // both forget them
+  // [/readme]
+  const auto whole = [&](std::vector<float>& x, grape::Index h) {
+    return grape::blhd(x.data(), batch, tokens, h, head_dim);
+  };
+  const auto action = rope.at(grape::Positions::range(0, tokens));
+  const auto bias = fox.at(grape::blh(gate_data.data(), batch, tokens, heads));
+  grape::attend(whole(q_data, heads), whole(k_data, key_heads), whole(v_data, key_heads),
+                whole(want, heads),
+                {.rotation = &action, .bias = &bias, .causal = true, .window = window});
+  for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(out_data[i], want[i], 16 * 0x1p-24);
+  EXPECT_EQ(cache.size(), window);
+  EXPECT_EQ(forget.keys(), tokens - draft);
+  // The tokens again, accepted.
+  std::fill(out_data.begin(), out_data.end(), 0.0F);
+  for (grape::Index t = tokens - draft; t < tokens; ++t) {
+    decode(t);
+    for (grape::Index b = 0; b < batch; ++b) {
+      for (grape::Index i = 0; i < row; ++i) {
+        const auto at = static_cast<std::size_t>((b * tokens + t) * row + i);
+        EXPECT_NEAR(out_data[at], want[at], 16 * 0x1p-24) << t;
+      }
+    }
+  }
 }
 
 TEST(Readme, ShardsOfTheKeys) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <grape/grape.hpp>
 #include <vector>
 
@@ -106,28 +107,61 @@ TEST(Pages, FromLlamaCpp) {
   EXPECT_LE(error(neox_data, before, heads, Pairing::half_split, theta, past), kTolerance);
 }
 
-TEST(Pages, FromThePaper) {
-  const std::vector<float> before = random_numbers(batch * seq * heads * head_dim);
-  std::vector<float> data = before;
-  const auto q = grape::blhd(data.data(), batch, seq, heads, head_dim);
-  const std::vector<float> projected = random_numbers(batch * seq * heads);
-  std::vector<float> omega(projected.size());
+TEST(Pages, PositionsOfALlamaBatch) {
+  constexpr Index n_tokens = 6;
+  const std::int32_t pos[n_tokens] = {0, 1, 2, 700, 701, 41};  // of three sequences
+  const std::vector<float> before = random_numbers(n_tokens * heads * head_dim);
+  std::vector<float> data = before, k_data = random_numbers(n_tokens * key_heads * head_dim);
+  const grape::RoPE<float, Pairing::half_split> neox(grape::spectrum::log_uniform(head_dim));
+  float *q = data.data(), *k = k_data.data();
   // [readme]
-  // The authors' training code turns by -n theta; its contextual increments are sigmoid(x / 16).
-  grape::RoPE<float> authors(grape::spectrum::log_uniform(head_dim).negated());
-  grape::apply_rotation(authors, grape::Positions::range(past, seq), q);
-  for (std::size_t i = 0; i < omega.size(); ++i) omega[i] = grape::sigmoid(projected[i] / 16);
-  grape::ContextualRoPE<float> contextual(grape::spectrum::log_uniform(head_dim).negated());
-  auto phases = contextual.at(grape::blh(omega.data(), batch, seq, heads));
-  grape::PathIntegral<float> ap(heads, grape::PathIntegralPath<>::authors());
+  // llama_batch: n_tokens tokens of any sequences, each with its llama_pos, an int32_t.
+  const std::vector<std::int64_t> positions(pos, pos + n_tokens);  // outlives the call below
+  grape::apply_rotation(neox, grape::Positions::shared(positions),
+                        grape::blhd(q, 1, n_tokens, heads, head_dim),
+                        grape::blhd(k, 1, n_tokens, key_heads, head_dim));
   // [/readme]
-  std::vector<double> theta = log_uniform(10000);
-  for (double& t : theta) t = -t;
-  EXPECT_LE(error(data, before, heads, Pairing::interleaved, theta, past), kTolerance);
-  // Exclusive: the first token's phase is 0, the second's its omega.
-  EXPECT_EQ(phases.position(1, 0, 2), 0.0);
-  EXPECT_EQ(phases.position(1, 1, 2), static_cast<double>(omega[(1 * seq + 0) * heads + 2]));
-  EXPECT_EQ(ap.generator().sets(), heads);
+  const std::vector<double> theta = log_uniform(10000);
+  for (Index t = 0; t < n_tokens; ++t) {
+    const auto at = static_cast<std::size_t>((t * heads + 3) * head_dim);
+    for (Index i = 0; i < head_dim; ++i) {
+      EXPECT_NEAR(data[at + static_cast<std::size_t>(i)],
+                  turned(&before[at], i, Pairing::half_split, theta, pos[t]), kTolerance);
+    }
+  }
+}
+
+TEST(Pages, FusedQueriesKeysAndValues) {
+  constexpr Index rotary_dim = 4, position = 3;
+  const std::vector<float> before = random_numbers(batch * seq * heads * 3 * head_dim);
+  std::vector<float> qkv = before;
+  // [readme]
+  // GPT-NeoX's query_key_value: [batch, seq, heads, 3 * head_dim], each head's q, k, v in turn.
+  const grape::Index step = 3 * head_dim;  // from head to head; strides count elements
+  const auto part = [&](grape::Index i) {
+    return grape::TensorView<float>(qkv.data() + i * head_dim, {batch, seq, heads, head_dim},
+                                    {seq * heads * step, heads * step, step, 1});
+  };
+  const auto q = part(0), k = part(1), v = part(2);
+  grape::RoPE<float, grape::Pairing::half_split> neox(
+      grape::spectrum::log_uniform(rotary_dim, 10000.0));  // rotary_pct * head_dim
+  grape::apply_rotation(neox, grape::Positions::range(past, seq), q, k);
+  // [/readme]
+  // Planes (0, 2) and (1, 3) by 1 and 1 / 100 radians a position; the rest, and v, as they were.
+  for (Index p = 0; p < 3; ++p) {
+    const auto at =
+        static_cast<std::size_t>(((1 * seq + position) * heads + 2) * step + p * head_dim);
+    for (Index i = 0; i < head_dim; ++i) {
+      const double x = before[at + static_cast<std::size_t>(i)];
+      const double angle = (past + position) * (i % 2 == 0 ? 1 : 0.01);
+      const double other = before[at + static_cast<std::size_t>((i + 2) % rotary_dim)];
+      const double want = p == 2 || i >= rotary_dim
+                              ? x
+                              : x * std::cos(angle) + (i < 2 ? -1 : 1) * other * std::sin(angle);
+      EXPECT_NEAR(part(p)(1, position, 2, i), want, p == 2 || i >= rotary_dim ? 0 : kTolerance);
+    }
+  }
+  EXPECT_EQ(v.data(), qkv.data() + 2 * head_dim);
 }
 
 TEST(Pages, WeightsChangeTheirPairing) {

@@ -65,7 +65,8 @@ TEST(Readme, Checkpoints) {
   grape::RoPE<float> gpt_j(grape::spectrum::log_uniform(64));  // the first 64 of 256
   grape::RoPE<float> behind(grape::spectrum::log_uniform(64), grape::RotarySlice{.begin = 128});
   grape::RoPE<float, Pairing::half_split> tail(grape::spectrum::proportional(256, 1e6, 0.25));
-  grape::RoPE<float> authors(grape::spectrum::log_uniform(128).negated());  // turns the other way
+  grape::RoPE<float, Pairing::half_split> authors(
+      grape::spectrum::log_uniform(128).negated());  // GRAPE's training code: the other way round
   // [/readme]
   EXPECT_EQ(llama.at(grape::Positions::range(0, 1)).required_dim(), 128);
   EXPECT_EQ(gpt_j.at(grape::Positions::range(0, 1)).required_dim(), 64);

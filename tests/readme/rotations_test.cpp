@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdint>
 #include <grape/grape.hpp>
+#include <vector>
 
 namespace {
 
@@ -26,6 +29,41 @@ TEST(Readme, RotationsOnOtherPaths) {
   // [/readme]
   EXPECT_NE(q(0, 1, 0, 0), 1.0f);
   EXPECT_EQ(q(0, 0, 0, 0), 1.0f);
+}
+
+TEST(Readme, ContextualStream) {
+  const auto numbers = [](grape::Index count, float first) {
+    std::vector<float> out(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = first + 0.01F * static_cast<float>(i);
+    return out;
+  };
+  std::vector<float> q_data = numbers(batch * (seq + 1) * heads * head_dim, 0.5F), k_data = q_data;
+  std::vector<float> projected = numbers(batch * (seq + 1) * heads, -1.0F), omega(projected.size());
+  const auto tokens = [](std::vector<float>& x, grape::Index first, grape::Index count,
+                         grape::Index dim) {
+    return grape::TensorView<float>(x.data() + first * heads * dim, {batch, count, heads, dim},
+                                    {(seq + 1) * heads * dim, heads * dim, dim, 1});
+  };
+  const auto before = q_data;
+  const auto q = tokens(q_data, 0, seq, head_dim), k = tokens(k_data, 0, seq, head_dim);
+  const auto next_q = tokens(q_data, seq, 1, head_dim), next_k = tokens(k_data, seq, 1, head_dim);
+  const auto increments = tokens(omega, 0, seq, 1), next_increment = tokens(omega, seq, 1, 1);
+  // [readme]
+  grape::ContextualRoPE<float> contextual(grape::spectrum::log_uniform(head_dim));
+  for (std::size_t i = 0; i < omega.size(); ++i) omega[i] = grape::softplus(projected[i]);  // > 0
+  std::vector<double> phases(batch * heads);  // where a stream is; zeros begin one
+  grape::RotationAction<float> turn;
+  contextual.at(increments, grape::PhaseCarry{phases}, turn);  // prefill, [batch, seq, heads, 1]
+  grape::apply_rotation(turn, q, k);
+  contextual.at(next_increment, grape::PhaseCarry{phases}, turn);  // then a token
+  grape::apply_rotation(turn, next_q, next_k);
+  // [/readme]
+  std::vector<float> want = before;
+  grape::apply_rotation(contextual.at(grape::blh(omega.data(), batch, seq + 1, heads)),
+                        grape::blhd(want.data(), batch, seq + 1, heads, head_dim));
+  EXPECT_EQ(q_data, want);
+  EXPECT_EQ(k_data, want);
+  EXPECT_NE(next_q(1, 0, 2, 0), before[before.size() - head_dim]);
 }
 
 TEST(Readme, MovedKeys) {

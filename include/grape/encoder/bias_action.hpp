@@ -29,6 +29,14 @@ class BiasAction {
   /// An action on no queries and no keys; prepare it with Encoder::at.
   BiasAction() = default;
 
+  /// Says what {.bias = action} lacks: no action is a pointer.
+  template <class B = A>
+  operator const BiasAction*() const {  // NOLINT(google-explicit-constructor)
+    static_assert(sizeof(B) == 0,
+                  "grape: options point to an action: write {.bias = &action}, with an &");
+    return nullptr;
+  }
+
   /// The bias that a source writes; it may be of the user's own.
   template <class Source>
   requires(!std::same_as<Source, BiasAction> &&

@@ -39,6 +39,14 @@ class RotationAction {
   /// An action on no tokens; prepare it with Encoder::at.
   RotationAction() = default;
 
+  /// Says what {.rotation = action} lacks: no action is a pointer.
+  template <class B = A>
+  operator const RotationAction*() const {  // NOLINT(google-explicit-constructor)
+    static_assert(sizeof(B) == 0,
+                  "grape: options point to an action: write {.rotation = &action}, with an &");
+    return nullptr;
+  }
+
   Index batch() const { return batch_; }
   Index seq() const { return seq_; }
   Index sets() const { return sets_; }
