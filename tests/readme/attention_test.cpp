@@ -83,6 +83,14 @@ TEST(Readme, SlidingWindowOfForgetting) {
   for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(out_data[i], want[i], 16 * 0x1p-24);
   EXPECT_EQ(cache.size(), window);
   EXPECT_EQ(forget.keys(), tokens - draft);
+  // The bias begun anew from the gates of the last tokens alone.
+  const grape::Index first = tokens - window;
+  const grape::TensorView<float> kept(gate_data.data() + first * heads, {batch, window, heads, 1},
+                                      {tokens * heads, heads, 1, 1});
+  const auto anew = fox.at(kept, grape::QueryRange{window - 1, 1});
+  for (grape::Index j = 0; j < window; ++j) {
+    EXPECT_FLOAT_EQ(anew(1, 2, 0, j), bias(1, 2, tokens - 1, first + j));
+  }
   // The tokens again, accepted.
   std::fill(out_data.begin(), out_data.end(), 0.0F);
   for (grape::Index t = tokens - draft; t < tokens; ++t) {
