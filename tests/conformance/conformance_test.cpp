@@ -130,7 +130,8 @@ struct WrongRotation {
   double gain = 1;
   bool all_coordinates = false;
 
-  void operator()(const RotationCase& c, TensorView<float> x) const {
+  template <class T>
+  void operator()(const RotationCase& c, TensorView<T> x) const {
     const auto planes = static_cast<Index>(c.frequencies.size());
     for (Index t = 0; t < x.seq(); ++t) {
       for (Index h = 0; h < x.heads(); ++h) {
@@ -142,13 +143,13 @@ struct WrongRotation {
                            : static_cast<double>(n) * theta;
           const double cosine = gain * std::cos(angle), sine = gain * sign * std::sin(angle);
           const auto at = grape::plane_coordinates(pairing, m, planes);
-          float &first = x(0, t, h, at.first), &second = x(0, t, h, at.second);
-          const double a = first, b = second;
-          first = static_cast<float>(a * cosine - b * sine);
-          second = static_cast<float>(a * sine + b * cosine);
+          T &first = x(0, t, h, at.first), &second = x(0, t, h, at.second);
+          const auto a = static_cast<double>(first), b = static_cast<double>(second);
+          first = static_cast<T>(a * cosine - b * sine);
+          second = static_cast<T>(a * sine + b * cosine);
         }
         if (all_coordinates) {
-          for (Index d = 2 * planes; d < x.dim(); ++d) x(0, t, h, d) *= 1.5F;
+          for (Index d = 2 * planes; d < x.dim(); ++d) x(0, t, h, d) *= static_cast<T>(1.5F);
         }
       }
     }
@@ -324,7 +325,8 @@ struct WrongBias {
   double gain = 1;
   bool coarse = false;  ///< in bfloat16
 
-  void operator()(const BiasCase& c, ScoreView<float> scores) const {
+  template <class T>
+  void operator()(const BiasCase& c, ScoreView<T> scores) const {
     for (Index h = 0; h < scores.heads(); ++h) {
       for (Index i = 0; i < scores.queries(); ++i) {
         const Index at = i + (blind ? 0 : c.first_query);
@@ -355,8 +357,8 @@ struct WrongBias {
           }
           b *= gain;
           if (coarse) b = static_cast<double>(static_cast<Eigen::bfloat16>(b));
-          float& score = scores(0, h, i, j);
-          score = static_cast<float>(sign * b + (overwrites ? 0.0 : static_cast<double>(score)));
+          T& score = scores(0, h, i, j);
+          score = static_cast<T>(sign * b + (overwrites ? 0.0 : static_cast<double>(score)));
         }
       }
     }
@@ -436,11 +438,12 @@ struct WrongAttention {
   bool coarse = false;        ///< in half
   bool float_angles = false;  ///< of RoPE
 
-  void operator()(AttentionCase<float> c, TensorView<float> out) const {
-    std::vector<float> q(c.q.data(), c.q.data() + c.q.size());
-    std::vector<float> k(c.k.data(), c.k.data() + c.k.size());
+  template <class T>
+  void operator()(AttentionCase<T> c, TensorView<T> out) const {
+    std::vector<T> q(c.q.data(), c.q.data() + c.q.size());
+    std::vector<T> k(c.k.data(), c.k.data() + c.k.size());
     if (float_angles && !c.frequencies.empty()) {
-      const auto turn = [&](std::vector<float>& x, const TensorView<const float>& of, Index first) {
+      const auto turn = [&](std::vector<T>& x, const TensorView<const T>& of, Index first) {
         std::vector<std::int64_t> positions(static_cast<std::size_t>(of.seq()));
         std::iota(positions.begin(), positions.end(), c.first_position + first);
         WrongRotation{.pairing = c.pairing, .float_angles = true}(
@@ -456,7 +459,7 @@ struct WrongAttention {
     const auto y = grape::conformance::detail::attention_of(c, mistake);
     for (std::size_t i = 0; i < y.size(); ++i) {
       out.data()[i] =
-          coarse ? static_cast<float>(static_cast<Eigen::half>(y[i])) : static_cast<float>(y[i]);
+          static_cast<T>(coarse ? static_cast<double>(static_cast<Eigen::half>(y[i])) : y[i]);
     }
     if (!unstable) return;
     const double scale = 1 / std::sqrt(static_cast<double>(out.dim()));
@@ -467,7 +470,7 @@ struct WrongAttention {
           logit += static_cast<double>(c.q(0, i, 0, d)) * static_cast<double>(c.k(0, j, 0, d));
         }
         if (std::isinf(std::exp(static_cast<float>(logit * scale))))
-          out(0, i, 0, 0) = std::nanf("");
+          out(0, i, 0, 0) = static_cast<T>(std::nanf(""));
       }
     }
   }
@@ -541,6 +544,51 @@ TEST(Conformance, AttentionOfFloatAnglesAndShortTables) {
       rejects([&] { check({.greatest_position = 7}); }, "options.greatest_position", "7", ">= 32"));
   EXPECT_TRUE(rejects([&] { check({.roundings = 0}); }, "options.roundings", "0", "(0, "));
   EXPECT_TRUE(rejects([&] { check({.angle_error = -1}); }, "options.angle_error", "-1", "[0, "));
+}
+
+// half and bfloat16 may be off by more than some conventions differ by; they have names all the
+// same.
+TYPED_TEST(OfElement, MistakesHaveNamesInEveryType) {
+  using T = TypeParam;
+  using grape::conformance::detail::Mistake;
+  const auto rotation = [](WrongRotation kernel) { return check_rotation<T>(kernel); };
+  EXPECT_TRUE(rotation({}).passed()) << rotation({}).text();
+  EXPECT_TRUE(rotation({.pairing = Pairing::half_split}).failed("pairing"));
+  EXPECT_TRUE(rotation({.sign = -1}).failed("direction"));
+  EXPECT_TRUE(rotation({.shift = -1}).failed("offset"));
+  EXPECT_TRUE(rotation({.by_index = true}).failed("offset"));
+  EXPECT_TRUE(rotation({.gain = 1.2}).failed("scale"));
+  const auto idle = [](const auto&, const auto&) {};
+  const Report still = check_rotation<T>(idle);
+  EXPECT_TRUE(still.failed("encoding") && !still.failed("formula")) << still.text();
+  for (const auto family : {BiasFamily::alibi, BiasFamily::fox}) {
+    const auto bias = [&](WrongBias kernel) { return check_bias<T>(kernel, {.family = family}); };
+    EXPECT_TRUE(bias({}).passed()) << bias({}).text();
+    EXPECT_TRUE(bias({.sign = -1}).failed("direction"));
+    EXPECT_TRUE(bias({.skip_first = 0}).failed("offset"));
+    EXPECT_TRUE(bias({.blind = true}).failed("offset"));
+    EXPECT_TRUE(bias({.gain = 1.4426950408889634}).failed("scale"));
+    EXPECT_TRUE(check_bias<T>(idle, {.family = family}).failed("encoding"));
+  }
+  for (const auto family :
+       {AttentionFamily::plain, AttentionFamily::rope, AttentionFamily::alibi}) {
+    const auto attention = [&](Mistake mistake) {
+      return check_attention<T>(WrongAttention{.mistake = mistake}, {.family = family});
+    };
+    EXPECT_TRUE(attention(Mistake::none).passed()) << attention(Mistake::none).text();
+    EXPECT_TRUE(attention(Mistake::no_scale).failed("scale"));
+    EXPECT_TRUE(attention(Mistake::not_causal).failed("causal"));
+    EXPECT_TRUE(attention(Mistake::strictly_causal).failed("causal"));
+    EXPECT_TRUE(attention(Mistake::first_query).failed("offset"));
+    if (family == AttentionFamily::plain) continue;
+    EXPECT_TRUE(attention(Mistake::no_encoding).failed("encoding"));
+    EXPECT_TRUE(attention(Mistake::direction).failed("direction"));
+    if (family == AttentionFamily::rope) {
+      EXPECT_TRUE(attention(Mistake::pairing).failed("pairing"));
+    } else {
+      EXPECT_TRUE(attention(Mistake::scaled_bias).failed("scale"));
+    }
+  }
 }
 
 // The installed numbers are those of the golden files.

@@ -15,8 +15,9 @@ namespace grape::inline v0::conformance {
 ///
 ///   golden        numbers by public reference code
 ///   formula       the formula in double; in place of it `direction` (the other sign), `offset` (a
-///                 summand too many or too few, query 0 taken for key 0), `scale` (a factor) or
-///                 `precision` (the right convention, off by more than allowed)
+///                 summand too many or too few, query 0 taken for key 0), `encoding` (adds
+///                 nothing), `scale` (a factor) or `precision` (the right convention, off by more
+///                 than allowed)
 ///   decode        the same for the last 2 queries of 11 keys
 ///   adds          what scores held before stays
 ///   diagonal, not_positive, composition, relative       the laws of an additive encoding

@@ -47,6 +47,15 @@ struct Verdict {
   double gain = 1;                 ///< not 1: the same times a factor
 };
 
+/// How many times nearer another convention than the right one must be.
+inline constexpr double kFarNearer = 4;
+
+/// What the right convention's error would have had to stay below: half and bfloat16 may be off by
+/// so much that another convention's numbers are within what is allowed.
+inline double far_nearer(double error, double allowed) {
+  return (std::min)(allowed, error / kFarNearer);
+}
+
 /// Which of the hypotheses, the first of which is the right one, gives the numbers `got`. Two
 /// thresholds keep a wrong convention and lost precision apart: conventions differ by as much as
 /// the numbers themselves, so that one is recognized at `loose` where it is by far the nearest. A
@@ -58,8 +67,7 @@ inline Verdict explain(std::span<const double> got,
   double least = std::numeric_limits<double>::infinity(), least_scaled = least;
   for (std::size_t h = 0; h < hypotheses.size(); ++h) {
     const double error = distance(got, hypotheses[h]);
-    // Another convention than the right one must be far nearer.
-    if ((h == 0 || 4 * error <= distance(got, hypotheses[0])) && error < least) {
+    if ((h == 0 || kFarNearer * error <= distance(got, hypotheses[0])) && error < least) {
       plain = {h, 1};
       least = error;
     }

@@ -18,8 +18,9 @@ namespace grape::inline v0::conformance {
 ///   formula           the formula in double at odd sizes; where the kernel makes one of the usual
 ///                     mistakes the failure is called after that instead: `pairing`, `direction`
 ///                     (turns the other way), `offset` (wrong by one position, or blind to them),
-///                     `scale` (a factor), `precision` (the right convention, but off by more than
-///                     allowed: where, and whether angles in float32 explain it)
+///                     `encoding` (turns nothing), `scale` (a factor), `precision` (the right
+///                     convention, but off by more than allowed: where, and whether angles in
+///                     float32 explain it)
 ///   rest              coordinates that are not rotated keep their bits
 ///   identity, norm, composition, inverse, relative      the laws
 ///   large_positions   cos and sin up to position 2^31 - 1, where angles in float are wrong

@@ -74,6 +74,7 @@ class RotationDiagnosis {
     const Candidate candidates[] = {
         {{}, small(wanted_)},
         {{{"direction", kMinus}}, small(turned(case_, -1))},
+        {{{"encoding", "turns nothing"}}, small(turned(case_, 0))},
         {{{"pairing", kOther}}, small(turned(other))},
         {{{"direction", kMinus}, {"pairing", kOther}}, small(turned(other, -1))},
         {{{"offset", kShift}}, small(turned(case_, 1, 1))},
