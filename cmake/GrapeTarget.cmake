@@ -3,6 +3,10 @@
 include(CheckCXXCompilerFlag)
 
 set(GRAPE_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
+# For the headers alone, which meet other projects' flags; tests mix integers and long double freely.
+# packaging.warnings holds what users instantiate to these.
+set(GRAPE_HEADER_WARNINGS -Wsign-conversion -Wdouble-promotion -Wold-style-cast -Wcast-qual
+  -Wcast-align -Wnon-virtual-dtor -Woverloaded-virtual -Wextra-semi -Wformat=2 -Wundef)
 
 # The folder that holds Eigen/Core; its headers are the text that examples read by default.
 get_target_property(GRAPE_EIGEN_DIR Eigen3::Eigen INTERFACE_INCLUDE_DIRECTORIES)

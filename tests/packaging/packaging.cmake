@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 cmake_minimum_required(VERSION 3.24)
 # cmake -DSTEP= -DNAME= -DCOMPILER= -DGENERATOR= -DSOURCE_DIR= -DWORK_DIR= -DVERSION= -DEIGEN_DIRS=a:b
-#       -DEIGEN_PACKAGE= -P packaging.cmake
+#       -DEIGEN_PACKAGE= -DGTEST_DIRS=a:b -DHEADER_WARNINGS=a:b -P packaging.cmake
 # One way in which a user gets grape. `install` fills WORK_DIR/moved, which others use: the tree is
 # installed elsewhere first and then moved there.
 set(consumer "${CMAKE_CURRENT_LIST_DIR}/consumer")
@@ -193,30 +193,36 @@ elseif(STEP STREQUAL "single_header")
 
 elseif(STEP STREQUAL "odr")
   # Two translation units with one set of flags: type by type the same in both (g++ compares them
-  # when it links), and then with flags that choose different kernels.
+  # when it links).
   set(include "-I${SOURCE_DIR}/include" ${eigen_flags})
   if(NOT COMPILER MATCHES "clang")
     compile_and_run(${include} -flto -Wodr -Werror=odr)
   endif()
+  # With flags that choose different kernels, in either order of linking: what one packs and the
+  # other reads looks the same to both, as long as Eigen's allocations do.
   execute_process(COMMAND "${COMPILER}" -march=native -dM -E -x c++ /dev/null
                   OUTPUT_VARIABLE native RESULT_VARIABLE result ERROR_QUIET)
-  if(NOT result EQUAL 0 OR NOT native MATCHES "__AVX2__ 1")
+  if(NOT result EQUAL 0 OR NOT native MATCHES "__AVX2__ 1" OR NOT native MATCHES "__FMA__ 1")
     message("grape: skipped, this machine has no second instruction set")
     return()
   endif()
-  run("${COMPILER}" ${flags} ${include} -O1 -c "${consumer}/main.cpp" -o "${dir}/main.o")
-  # Without warnings: g++ 12 takes the "undefined" registers of its own AVX-512 intrinsics, which
-  # Eigen uses, for uninitialized variables.
-  run("${COMPILER}" -std=c++20 -w ${include} -O1 -march=native -c "${consumer}/other.cpp"
-    -o "${dir}/other.o")
-  run("${COMPILER}" "${dir}/main.o" "${dir}/other.o" -o "${dir}/main")
-  run("${dir}/main")
+  set(mixed "${CMAKE_CURRENT_LIST_DIR}/mixed")
+  list(APPEND include -std=c++20 -DEIGEN_MAX_ALIGN_BYTES=64)
+  run("${COMPILER}" ${flags} ${include} -O1 -DSIDE=plain -c "${mixed}/side.cpp" -o "${dir}/plain.o")
+  run("${COMPILER}" ${flags} ${include} -O1 -c "${mixed}/main.cpp" -o "${dir}/main.o")
+  run("${COMPILER}" ${flags} ${include} -O3 -mavx2 -mfma -DSIDE=vectorized -c "${mixed}/side.cpp"
+    -o "${dir}/vectorized.o")
+  foreach(order IN ITEMS "plain;vectorized" "vectorized;plain")
+    list(TRANSFORM order REPLACE "(.+)" "${dir}/\\1.o")
+    run("${COMPILER}" ${order} "${dir}/main.o" -o "${dir}/main")
+    run("${dir}/main")
+  endforeach()
   # No kernel of one is taken for the other's: what both have is in no instruction set's namespace.
   find_program(nm nm)
   if(nm)
-    run("${nm}" "${dir}/main.o")
+    run("${nm}" "${dir}/plain.o")
     string(REGEX MATCHALL "isa_[a-z0-9_]+" base "${output}")
-    run("${nm}" "${dir}/other.o")
+    run("${nm}" "${dir}/vectorized.o")
     string(REGEX MATCHALL "isa_[a-z0-9_]+" native "${output}")
     list(REMOVE_DUPLICATES base)
     list(REMOVE_DUPLICATES native)
@@ -229,6 +235,30 @@ elseif(STEP STREQUAL "odr")
       endif()
     endforeach()
   endif()
+
+elseif(STEP STREQUAL "warnings")
+  # Strict flags in a project that does not take grape for a system's header: what the README shows and
+  # what attends, forward and backward, warns of nothing within grape.
+  string(REPLACE ":" ";" warnings "${HEADER_WARNINGS}")
+  set(gtest_flags "")
+  if(GTEST_DIRS)
+    string(REPLACE ":" ";-isystem;" gtest_flags ":${GTEST_DIRS}")
+    list(REMOVE_AT gtest_flags 0)
+  endif()
+  list(REMOVE_ITEM flags -Werror)
+  foreach(source IN ITEMS readme/readme_test.cpp packaging/mixed/side.cpp
+                          packaging/consumer/conformance.cpp)
+    execute_process(COMMAND "${COMPILER}" ${flags} -Wpedantic -Wconversion -Wshadow ${warnings}
+      -fsyntax-only -DSIDE=plain "-I${SOURCE_DIR}/include" "-I${SOURCE_DIR}/tests" ${eigen_flags}
+      ${gtest_flags} "${SOURCE_DIR}/tests/${source}"
+      RESULT_VARIABLE result OUTPUT_QUIET ERROR_VARIABLE errors)
+    string(REGEX MATCHALL "[^\n]*include/grape/[^\n]* warning: [^\n]*" found "${errors}")
+    if(NOT result EQUAL 0 OR found)
+      list(JOIN found "\n" found)
+      string(REGEX MATCHALL "[^\n]* error: [^\n]*" failed "${errors}")
+      message(FATAL_ERROR "${source}: ${result}\n${failed}\n${found}")
+    endif()
+  endforeach()
 
 elseif(STEP STREQUAL "macros")
   run("${COMPILER}" ${flags} "-I${SOURCE_DIR}/include" ${eigen_flags} -fsyntax-only

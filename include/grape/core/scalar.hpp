@@ -65,7 +65,7 @@ constexpr bool is_finite(double x) {
 /// The same of x as an A: 1e39 is infinite as a float.
 template <Accumulator A>
 constexpr bool is_finite_as(double x) {
-  constexpr double kLargest = (std::numeric_limits<A>::max)();
+  constexpr auto kLargest = static_cast<double>((std::numeric_limits<A>::max)());
   return is_finite(x) && x <= kLargest && x >= -kLargest;
 }
 

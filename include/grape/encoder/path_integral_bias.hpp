@@ -145,7 +145,8 @@ class PathIntegralBias {
                                    : std::max<Index>(first - (where.key + where.keys - 1), 0);
       const bool future = future_ == Future::zero && where.key + where.keys - 1 > first;
       const double bound = edges == 0 ? 0 : edge * static_cast<double>(edges);
-      constexpr double kLeast = (std::numeric_limits<A>::min)();  // an edge may underflow to 0
+      // An edge may underflow to 0.
+      constexpr auto kLeast = static_cast<double>((std::numeric_limits<A>::min)());
       const double slack = std::fabs(bound) * kSlack + kLeast * static_cast<double>(edges);
       const auto loose = static_cast<A>(bound + slack);
       return future ? (std::max)(loose, A(0)) : loose;
@@ -176,7 +177,7 @@ class PathIntegralBias {
 
  private:
   static detail::ProbeRule rule_of(const PathIntegralPath<Link>& path) {
-    constexpr double kEpsilon = std::numeric_limits<A>::epsilon();
+    constexpr auto kEpsilon = static_cast<double>(std::numeric_limits<A>::epsilon());
     return {path.convention, path.pairing, path.epsilon.value_or(kEpsilon)};
   }
 
