@@ -50,6 +50,7 @@ class Positions {
   static Positions shared(std::span<const std::int64_t> positions) {
     return integers(positions, 1, 1, static_cast<Index>(positions.size()));
   }
+  /// The same of a vector or an array.
   template <detail::OwningList<std::int64_t> List>
   static Positions shared(const List& positions GRAPE_LIFETIMEBOUND) {
     return shared(std::span<const std::int64_t>(positions));
@@ -61,6 +62,7 @@ class Positions {
     check_count(positions.size(), 1, batch, seq);
     return integers(positions, 1, batch, seq);
   }
+  /// The same of a vector or an array.
   template <detail::OwningList<std::int64_t> List>
   static Positions per_token(const List& positions GRAPE_LIFETIMEBOUND, Index batch, Index seq) {
     return per_token(std::span<const std::int64_t>(positions), batch, seq);
@@ -71,6 +73,7 @@ class Positions {
   static Positions real(std::span<const double> positions) {
     return reals(positions, 1, 1, static_cast<Index>(positions.size()));
   }
+  /// The same of a vector or an array.
   template <detail::OwningList<double> List>
   static Positions real(const List& positions GRAPE_LIFETIMEBOUND) {
     return real(std::span<const double>(positions));
@@ -82,6 +85,7 @@ class Positions {
     check_count(positions.size(), 1, batch, seq);
     return reals(positions, 1, batch, seq);
   }
+  /// The same of a vector or an array.
   template <detail::OwningList<double> List>
   static Positions real_per_token(const List& positions GRAPE_LIFETIMEBOUND, Index batch,
                                   Index seq) {
@@ -97,6 +101,7 @@ class Positions {
     check_count(positions.size(), axes, batch, seq);
     return integers(positions, axes, batch, seq);
   }
+  /// The same of a vector or an array.
   template <detail::OwningList<std::int64_t> List>
   static Positions axes(const List& positions GRAPE_LIFETIMEBOUND, Index axes, Index batch,
                         Index seq) {
@@ -111,6 +116,7 @@ class Positions {
     check_count(positions.size(), axes, batch, seq);
     return reals(positions, axes, batch, seq);
   }
+  /// The same of a vector or an array.
   template <detail::OwningList<double> List>
   static Positions real_axes(const List& positions GRAPE_LIFETIMEBOUND, Index axes, Index batch,
                              Index seq) {
