@@ -129,6 +129,19 @@ elseif(STEP STREQUAL "subdirectory" OR STEP STREQUAL "fetch")
   configure_consumer("-DWAY=${STEP}" "-DGRAPE=${SOURCE_DIR}" -DFETCHCONTENT_FULLY_DISCONNECTED=ON)
   build_and_run_consumer()
 
+elseif(STEP STREQUAL "exports")
+  # A project that installs a library linked to grape installs grape, by GRAPE_INSTALL.
+  configure_consumer(-DWAY=subdirectory "-DGRAPE=${SOURCE_DIR}" -DEXPORTS=ON -DGRAPE_INSTALL=ON
+    "-DCMAKE_INSTALL_PREFIX=${dir}/prefix")
+  run("${CMAKE_COMMAND}" --build "${dir}/build" --target other)
+  run("${CMAKE_COMMAND}" --install "${dir}/build")
+  file(GLOB_RECURSE exported "${dir}/prefix/other-targets.cmake")
+  file(READ "${exported}" text)
+  file(GLOB_RECURSE package "${dir}/prefix/grape-config.cmake")
+  if(NOT text MATCHES "INTERFACE_LINK_LIBRARIES \"grape::grape\"" OR NOT package)
+    message(FATAL_ERROR "the exported library does not find grape::grape\n${text}")
+  endif()
+
 elseif(STEP STREQUAL "pkg_config")
   find_program(pkg_config NAMES pkgconf pkg-config)
   if(NOT pkg_config)
