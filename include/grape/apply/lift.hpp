@@ -55,8 +55,8 @@ struct LiftRole {
   }
 
   /// `narrow` is what is lifted and `wide` has the coordinates of its lift.
-  template <class T, class U>
-  void check(const TensorView<T>& narrow, const TensorView<U>& wide, const LiftPlan& plan,
+  template <class T, class U, class V>
+  void check(const TensorView<T>& narrow, const TensorView<U>& wide, const LiftPlan<V>& plan,
              std::string_view name, std::string_view wide_name) const {
     constexpr std::string_view kAxes[] = {"batch", "seq", "heads"};
     for (std::size_t a = 0; a < 3; ++a) {
@@ -81,7 +81,7 @@ struct LiftRole {
 
   /// Throws unless every factor fits into T.
   template <class T>
-  void check_range(const LiftPlan& plan, const LiftOptions& options) const {
+  void check_range(const LiftPlan<T>& plan, const LiftOptions& options) const {
     constexpr double kMost = lift_most<T>();
     const std::size_t terms = plan.terms.size();
     std::vector<double> factors(static_cast<std::size_t>(tokens()) * terms);
@@ -101,11 +101,11 @@ struct LiftRole {
 };
 
 template <class A, class T>
-LiftPlan lift_plan(const BiasAction<A>& bias, Index dim, const LiftOptions& options) {
+LiftPlan<T> lift_plan(const BiasAction<A>& bias, Index dim, const LiftOptions& options) {
   static_assert(std::same_as<A, accumulation_t<T>>,
                 "grape: a BiasAction<float> goes with float, half and bfloat16 tensors, a "
                 "BiasAction<double> with double tensors");
-  return LiftPlan::make<T>(bias.lift(), bias.heads(), dim, options);
+  return LiftPlan<T>::make(bias.lift(), bias.heads(), dim, options);
 }
 
 /// Checks and lifts one side; `apply` false checks alone.
@@ -113,7 +113,7 @@ template <class A, class T, Executor E>
 void lift_side(const LiftRole<A>& role, const TensorView<const T>& x, const TensorView<T>& out,
                const LiftOptions& options, std::string_view name, std::string_view out_name,
                bool apply, const E& executor) {
-  const LiftPlan plan = lift_plan<A, T>(role.bias, x.dim(), options);
+  const LiftPlan<T> plan = lift_plan<A, T>(role.bias, x.dim(), options);
   if (x.batch() == 0 || x.seq() == 0 || x.heads() == 0) return;
   role.check(x, out, plan, name, out_name);
   const TensorView<T> head = head_of(out, x.dim());
@@ -122,7 +122,7 @@ void lift_side(const LiftRole<A>& role, const TensorView<const T>& x, const Tens
     fail(out_name, text("further coordinates that share elements with ", name),
          "memory of their own");
   }
-  if (!apply) return role.template check_range<T>(plan, options);
+  if (!apply) return role.check_range(plan, options);
   const double gain = role.side == LiftSide::query ? plan.gain : 1.0;
   const Index heads = x.heads(), sets = role.sets();
   executor.run(x.batch() * heads, [&](Index i) {
@@ -153,7 +153,7 @@ void lift_side_vjp(const LiftRole<A>& role, const TensorView<const T>& d_out,
                    const TensorView<T>& d_x, const BiasGradients& gradients,
                    const LiftOptions& options, std::string_view name, std::string_view out_name,
                    const E& executor) {
-  const LiftPlan plan = lift_plan<A, T>(role.bias, d_x.dim(), options);
+  const LiftPlan<T> plan = lift_plan<A, T>(role.bias, d_x.dim(), options);
   check_gradients(role.bias, gradients);
   if (d_x.batch() == 0 || d_x.seq() == 0 || d_x.heads() == 0) return;
   role.check(d_x, d_out, plan, name, out_name);

@@ -179,7 +179,7 @@ class KeyValueCache {
 
   // What attend() reads.
 
-  const std::optional<detail::FrequencySet>& frequencies() const { return frequencies_; }
+  const std::optional<detail::FrequencySet<Scalar>>& frequencies() const { return frequencies_; }
   /// Slots before the first token in its chunk.
   Index front(Index b) const { return entry(b).front(); }
   /// A bound of the lengths of keys, which a cache does not keep.
@@ -272,7 +272,7 @@ class KeyValueCache {
       if (size() == 0) frequencies_.reset();
       detail::check_frequencies(frequencies_, size(), rotation, "rotation");
       if (rotation != nullptr && k.seq() != 0 && !frequencies_) {
-        frequencies_ = detail::FrequencySet(*rotation);
+        frequencies_ = detail::FrequencySet<Scalar>(*rotation);
       }
     }
     AttendWorkspace<Scalar> space;
@@ -283,7 +283,7 @@ class KeyValueCache {
 
   detail::CacheShape shape_;
   std::vector<Entry> entries_;
-  std::optional<detail::FrequencySet> frequencies_;
+  std::optional<detail::FrequencySet<Scalar>> frequencies_;
 };
 
 }  // namespace grape::inline v0

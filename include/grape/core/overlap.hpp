@@ -17,19 +17,29 @@ struct Digit {
   Index extent;
 };
 
+/// Up to eight digits of one address, each in [low, high].
+struct DigitRange {
+  Index stride, low, high;
+};
+using DigitRanges = std::array<DigitRange, 8>;
+
+/// Largest stride first. (By insertion: std::sort takes an includer longer to compile than these
+/// few to sort.)
+inline void sort_by_stride(DigitRanges& ranges) {
+  for (std::size_t i = 1; i < ranges.size(); ++i) {
+    const DigitRange moved = ranges[i];
+    std::size_t k = i;
+    for (; k > 0 && ranges[k - 1].stride < moved.stride; --k) ranges[k] = ranges[k - 1];
+    ranges[k] = moved;
+  }
+}
+
 /// Searches integers t_i in [low_i, high_i] with sum_i stride_i * t_i = target, largest stride
 /// first; what the smaller strides can still reach bounds each digit, so usual layouts need a step
 /// or two.
-template <std::size_t N>
 class DigitSearch {
  public:
-  struct Range {
-    Index stride, low, high;
-  };
-
-  explicit DigitSearch(std::array<Range, N> ranges) : ranges_(ranges) {
-    std::sort(ranges_.begin(), ranges_.end(),
-              [](const Range& a, const Range& b) { return a.stride > b.stride; });
+  explicit DigitSearch(const DigitRanges& sorted) : ranges_(sorted) {
     for (std::size_t i = N; i-- > 0;) {
       min_[i] = min_[i + 1] + ranges_[i].stride * ranges_[i].low;
       max_[i] = max_[i + 1] + ranges_[i].stride * ranges_[i].high;
@@ -42,6 +52,8 @@ class DigitSearch {
   bool solvable(Index target, bool nonzero) { return visit(0, target, !nonzero); }
 
  private:
+  static constexpr std::size_t N = 8;
+
   bool visit(std::size_t i, Index rest, bool moved) {
     if (++visited_ > kBudget) return true;
     if (rest < min_[i] || rest > max_[i]) return false;
@@ -54,7 +66,7 @@ class DigitSearch {
       return false;
     }
     if (rest % gcd_[i] != 0) return false;
-    const Range& r = ranges_[i];
+    const DigitRange& r = ranges_[i];
     if (r.stride == 0) return visit(i + 1, rest, moved || r.low < r.high);
     // rest - stride * t must be within what the later digits reach.
     const Index low = (std::max)(r.low, ceil_div(rest - max_[i + 1], r.stride));
@@ -69,31 +81,28 @@ class DigitSearch {
   static Index ceil_div(Index a, Index b) { return a / b + (a % b != 0 && a > 0); }
 
   static constexpr int kBudget = 100000;
-  std::array<Range, N> ranges_;
+  DigitRanges ranges_;
   std::array<Index, N + 1> min_{}, max_{}, gcd_{};
   int visited_ = 0;
 };
 
 /// Whether two different index tuples of one strided view name the same element.
-inline bool overlaps_itself(std::array<Digit, 4> digits) {
-  std::array<Digit, 4> d = digits;
-  std::sort(d.begin(), d.end(), [](const Digit& a, const Digit& b) { return a.stride > b.stride; });
+inline bool overlaps_itself(const std::array<Digit, 4>& digits) {
+  DigitRanges ranges{};
+  for (std::size_t i = 0; i < 4; ++i) {
+    ranges[i] = {digits[i].stride, 1 - digits[i].extent, digits[i].extent - 1};
+  }
+  sort_by_stride(ranges);
   // The usual layouts are nested: every stride steps over all that the smaller ones reach.
   Index reach = 0;
   bool nested = true;
-  for (std::size_t i = 4; i-- > 0;) {
-    if (d[i].extent > 1) {
-      nested = nested && d[i].stride > reach;
-      reach += (d[i].extent - 1) * d[i].stride;
+  for (std::size_t i = ranges.size(); i-- > 0;) {
+    if (ranges[i].high > 0) {
+      nested = nested && ranges[i].stride > reach;
+      reach += ranges[i].high * ranges[i].stride;
     }
   }
-  if (nested) return false;
-  using Search = DigitSearch<4>;
-  std::array<Search::Range, 4> ranges{};
-  for (std::size_t i = 0; i < 4; ++i) {
-    ranges[i] = {d[i].stride, 1 - d[i].extent, d[i].extent - 1};
-  }
-  return Search(ranges).solvable(0, true);
+  return !nested && DigitSearch(ranges).solvable(0, true);
 }
 
 /// Whether two non-empty strided views of one element type share an element; `offset` is the second
@@ -106,8 +115,7 @@ inline bool overlap_each_other(const std::array<Digit, 4>& first,
     reach_second += (second[i].extent - 1) * second[i].stride;
   }
   if (offset > reach_first || -offset > reach_second) return false;
-  using Search = DigitSearch<8>;
-  std::array<Search::Range, 8> ranges{};
+  DigitRanges ranges{};
   for (std::size_t i = 0; i < 4; ++i) {
     ranges[i] = {first[i].stride, 0, first[i].extent - 1};
     ranges[i + 4] = {second[i].stride, 1 - second[i].extent, 0};
@@ -122,7 +130,8 @@ inline bool overlap_each_other(const std::array<Digit, 4>& first,
       ranges[k] = {0, 0, 0};
     }
   }
-  return Search(ranges).solvable(offset, false);
+  sort_by_stride(ranges);
+  return DigitSearch(ranges).solvable(offset, false);
 }
 
 }  // namespace detail

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "grape/core/detail/late.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/view.hpp"
 #include "grape/encoder/bias_action.hpp"
@@ -168,7 +169,7 @@ class GatedBias : public LiftSource {
     if (future_ == Future::symmetric) {
       detail::fail("bias", "Future::symmetric", "a causal bias: |i - j| is no sum of products");
     }
-    std::vector<LiftTerm> terms;
+    std::vector<detail::late_t<LiftTerm, A>> terms;
     if (tokens_.gates_queries()) {
       terms.push_back({LiftFactor::gate, LiftFactor::path});
       terms.push_back({LiftFactor::path, LiftFactor::one});

@@ -46,14 +46,15 @@ class CompactPlanes {
  public:
   using Scalar = Scalar_;
   using Kind = SkewGenerator;
+  using Planes = detail::late_t<OverlappingPlanes, Scalar>;
 
   /// One mixture for all heads.
   explicit CompactPlanes(OverlappingPlanes planes)
-      : CompactPlanes(std::vector<OverlappingPlanes>{std::move(planes)}) {}
+      : CompactPlanes(std::vector<Planes>{std::move(planes)}) {}
 
   /// One mixture for each parameter set. Throws ArgumentError unless all have the same d >= 2 and
   /// m >= 1, entries are finite and so are the frequencies that they make (below 2^63).
-  explicit CompactPlanes(std::vector<OverlappingPlanes> sets)
+  explicit CompactPlanes(std::vector<Planes> sets)
       : parameters_(std::move(sets)), planes_(compressed(parameters_)) {}
 
   Index sets() const { return static_cast<Index>(parameters_.size()); }
@@ -115,9 +116,9 @@ class CompactPlanes {
     detail::check_finite(name("theta").c_str(), p.theta);
   }
 
-  static PlaneFrame<accumulation_t<Scalar>> compressed(const std::vector<OverlappingPlanes>& sets) {
+  static PlaneFrame<accumulation_t<Scalar>> compressed(const std::vector<Planes>& sets) {
     if (sets.empty()) detail::fail("planes", "an empty list", "one mixture, or one a set");
-    std::vector<FrameMatrix> frames;
+    std::vector<Matrix> frames;
     std::vector<double> frequencies;
     for (std::size_t set = 0; set < sets.size(); ++set) {
       check(sets[set], sets.front(), set);
@@ -132,8 +133,7 @@ class CompactPlanes {
   }
 
   static void append_compressed(const OverlappingPlanes& p, std::size_t set,
-                                std::vector<FrameMatrix>& frames,
-                                std::vector<double>& frequencies) {
+                                std::vector<Matrix>& frames, std::vector<double>& frequencies) {
     const Matrix &a = p.a, &b = p.b;
     const Index d = a.rows(), m = a.cols(), directions = (std::min)(2 * m, d);
     // Every vector near unit length; what that takes off it goes to its plane's speed.
@@ -171,7 +171,7 @@ class CompactPlanes {
     }
   }
 
-  std::vector<OverlappingPlanes> parameters_;
+  std::vector<Planes> parameters_;
   PlaneFrame<accumulation_t<Scalar>> planes_;
 };
 

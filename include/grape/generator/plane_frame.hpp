@@ -141,8 +141,8 @@ namespace detail {
 /// A set's gradient [R, d], a column of F behind the other, as a matrix [d, R]. Throws
 /// ArgumentError for a set or a size that does not fit.
 template <Accumulator A>
-Eigen::Map<const FrameMatrix> set_gradient(const PlaneFrame<A>& planes, std::string_view argument,
-                                           std::span<const double> gradient, Index set) {
+auto set_gradient(const PlaneFrame<A>& planes, std::string_view argument,
+                  std::span<const double> gradient, Index set) {
   if (set < 0 || set >= planes.sets()) {
     fail("set", text(set), text("an index in [0, ", planes.sets(), ")"));
   }
@@ -150,7 +150,7 @@ Eigen::Map<const FrameMatrix> set_gradient(const PlaneFrame<A>& planes, std::str
     fail(argument, text(gradient.size(), " entries"),
          text("R x d = ", planes.columns(), " x ", planes.dim()));
   }
-  return Eigen::Map<const FrameMatrix>(gradient.data(), planes.dim(), planes.columns());
+  return Eigen::Map<const late_t<FrameMatrix, A>>(gradient.data(), planes.dim(), planes.columns());
 }
 
 }  // namespace detail

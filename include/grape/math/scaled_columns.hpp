@@ -16,10 +16,11 @@ namespace detail {
 template <class Wide>
 struct ScaledColumns {
   Wide columns;
-  std::vector<int> exponents;
+  std::vector<Index> exponents;
 
   template <class M>
-  explicit ScaledColumns(const M& m) : columns(m.rows(), m.cols()) {
+  explicit ScaledColumns(const M& m)
+      : columns(m.rows(), m.cols()), exponents(static_cast<std::size_t>(m.cols())) {
     for (Index k = 0; k < m.cols(); ++k) {
       double largest = 0;
       for (Index i = 0; i < m.rows(); ++i) {
@@ -29,14 +30,14 @@ struct ScaledColumns {
       int exponent = 0;
       std::frexp(largest, &exponent);
       for (Index i = 0; i < m.rows(); ++i) columns(i, k) = std::ldexp(columns(i, k), -exponent);
-      exponents.push_back(exponent);
+      exponents[static_cast<std::size_t>(k)] = exponent;
     }
   }
 
   /// The gradient for the matrix from that for `columns`.
   void unscale_gradient(Wide& d) const {
     for (Index k = 0; k < d.cols(); ++k) {
-      const int exponent = exponents[static_cast<std::size_t>(k)];
+      const auto exponent = static_cast<int>(exponents[static_cast<std::size_t>(k)]);
       for (Index i = 0; i < d.rows(); ++i) d(i, k) = std::ldexp(d(i, k), -exponent);
     }
   }

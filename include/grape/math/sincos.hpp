@@ -165,13 +165,14 @@ class TurnList {
  public:
   TurnList() = default;
   /// Of frequencies in radians a position.
-  template <class Range>
-  explicit TurnList(const Range& thetas) {
-    for (const double theta : thetas) {
+  template <class List>
+  explicit TurnList(const List& thetas) : high_(thetas.size()), low_(thetas.size()) {
+    for (std::size_t m = 0; m < thetas.size(); ++m) {
+      const double theta = thetas[m];
       below_pi_ = below_pi_ && theta < detail::kPi && theta > -detail::kPi;
       const Turn turn = turn_of(theta);
-      high_.push_back(turn.high);
-      low_.push_back(turn.low);
+      high_[m] = turn.high;
+      low_[m] = turn.low;
     }
   }
 

@@ -47,7 +47,8 @@ SkewSchur skew_schur(const std::type_identity_t<M>& s) {
       largest = (std::max)(largest, std::fabs(s(i, j)));
     }
   }
-  SkewSchur out{M::Identity(r, r), Eigen::VectorXd::Zero(r / 2)};
+  using Vector = Eigen::Matrix<typename M::Scalar, Eigen::Dynamic, 1>;
+  SkewSchur out{M::Identity(r, r), Vector::Zero(r / 2)};
   if (largest == 0) return out;
   int exponent = 0;
   std::frexp(largest, &exponent);
@@ -58,7 +59,6 @@ SkewSchur skew_schur(const std::type_identity_t<M>& s) {
       scaled(j, i) = -scaled(i, j);
     }
   }
-  using Vector = Eigen::Matrix<typename M::Scalar, Eigen::Dynamic, 1>;
   M q = M::Identity(r, r);
   Vector below(r - 1), space(r);
   for (Index k = 0; k + 1 < r; ++k) {
@@ -83,13 +83,15 @@ SkewSchur skew_schur(const std::type_identity_t<M>& s) {
   M even_columns(r, even), odd_columns(r, odd);
   for (Index k = 0; k < even; ++k) even_columns.col(k) = q.col(2 * k);
   for (Index k = 0; k < odd; ++k) odd_columns.col(k) = q.col(2 * k + 1);
+  M& planes = out.planes;
+  Vector& frequencies = out.frequencies;
   const M from = even_columns * svd.matrixV(), to = odd_columns * svd.matrixU();
   for (Index m = 0; m < odd; ++m) {
-    out.planes.col(2 * m) = from.col(m);
-    out.planes.col(2 * m + 1) = to.col(m);
-    out.frequencies[m] = std::ldexp(svd.singularValues()[m], exponent);
+    planes.col(2 * m) = from.col(m);
+    planes.col(2 * m + 1) = to.col(m);
+    frequencies[m] = std::ldexp(svd.singularValues()[m], exponent);
   }
-  if (even > odd) out.planes.col(r - 1) = from.col(odd);
+  if (even > odd) planes.col(r - 1) = from.col(odd);
   return out;
 }
 

@@ -60,8 +60,7 @@ class AxialPath {
     check_counts(counts);
     std::vector<Index> axis_of_plane;
     for (std::size_t a = 0; a < counts.size(); ++a) {
-      axis_of_plane.insert(axis_of_plane.end(), static_cast<std::size_t>(counts[a]),
-                           static_cast<Index>(a));
+      for (Index m = 0; m < counts[a]; ++m) axis_of_plane.push_back(static_cast<Index>(a));
     }
     return AxialPath(std::move(axis_of_plane));
   }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "grape/core/error.hpp"
@@ -31,7 +32,7 @@ class PendingShift {
       detail::fail("axes", detail::text(axes),
                    detail::text("a list that fits, of ", tokens, " tokens"));
     }
-    deltas_.resize(static_cast<std::size_t>(count), 0);
+    deltas_ = std::vector<std::int64_t>(static_cast<std::size_t>(count));
   }
 
   Index tokens() const { return tokens_; }
@@ -82,10 +83,13 @@ class PendingShift {
   /// ArgumentError if count is negative.
   void append(Index count) {
     if (count < 0) detail::fail("count", detail::text(count), "a value >= 0");
-    for (Index axis = axes_; axis-- > 0;) {
-      deltas_.insert(deltas_.begin() + (axis + 1) * tokens_, static_cast<std::size_t>(count), 0);
+    const Index tokens = tokens_ + count;
+    std::vector<std::int64_t> longer(static_cast<std::size_t>(axes_ * tokens));
+    for (Index axis = 0; axis < axes_; ++axis) {
+      std::copy_n(deltas_.data() + axis * tokens_, tokens_, longer.data() + axis * tokens);
     }
-    tokens_ += count;
+    deltas_ = std::move(longer);
+    tokens_ = tokens;
   }
   /// No key is to move.
   void clear() { std::fill(deltas_.begin(), deltas_.end(), 0); }

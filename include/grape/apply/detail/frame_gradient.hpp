@@ -12,6 +12,7 @@
 
 #include "grape/apply/detail/convert.hpp"
 #include "grape/apply/detail/product.hpp"
+#include "grape/core/detail/late.hpp"
 #include "grape/core/executor.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/core/view.hpp"
@@ -117,7 +118,8 @@ void accumulate_frame_sums(const RotationAction<A>& action, const TensorView<con
   const Index sets = action.sets(), columns = action.frame_columns(), d = action.frame_dim();
   const Index tokens = out.batch() * out.seq();
   const Index parts = (std::min)(std::max<Index>(1, 16 / sets), tokens);
-  std::vector<RowMatrix> partial(static_cast<std::size_t>(sets * parts));
+  using Sum = late_t<RowMatrix, A>;
+  std::vector<Sum> partial(static_cast<std::size_t>(sets * parts));
   executor.run(sets * parts, [&](Index task) {
     const Index set = task / parts, part = task % parts;
     const auto frame = wide_frame(action, set);
@@ -130,7 +132,7 @@ void accumulate_frame_sums(const RotationAction<A>& action, const TensorView<con
     partial[static_cast<std::size_t>(task)] = std::move(sums.direct);
   });
   for (Index task = 0; task < sets * parts; ++task) {
-    const RowMatrix& sum = partial[static_cast<std::size_t>(task)];
+    const Sum& sum = partial[static_cast<std::size_t>(task)];
     double* to = d_frame + action.frequency_set(task / parts) * columns * d;
     for (Index i = 0; i < columns * d; ++i) to[i] += sum.data()[i];
   }
@@ -198,7 +200,8 @@ inline std::complex<double> mean_turn(double delta, double cosine, double sine) 
 }
 
 /// mean_turn of the differences and of the sums of all pairs of a token's plane angles, and of the
-/// angles.
+/// angles. (A template like all that is compiled only where a gradient is called.)
+template <class Complex>
 class PairMeans {
  public:
   explicit PairMeans(Index planes)
@@ -224,14 +227,14 @@ class PairMeans {
     }
   }
 
-  const std::complex<double>& single(Index j) const { return single_[static_cast<std::size_t>(j)]; }
-  const std::complex<double>& difference(Index j, Index k) const { return difference_[at(j, k)]; }
-  const std::complex<double>& sum(Index j, Index k) const { return sum_[at(j, k)]; }
+  const Complex& single(Index j) const { return single_[static_cast<std::size_t>(j)]; }
+  const Complex& difference(Index j, Index k) const { return difference_[at(j, k)]; }
+  const Complex& sum(Index j, Index k) const { return sum_[at(j, k)]; }
 
  private:
   std::size_t at(Index j, Index k) const { return static_cast<std::size_t>(j * planes_ + k); }
   Index planes_;
-  std::vector<std::complex<double>> single_, difference_, sum_;
+  std::vector<Complex> single_, difference_, sum_;
 };
 
 /// d_planes += Z = (E - E^T) F for E = d loss / dL, L any skew generator: d loss = <E, dL>. With
@@ -242,12 +245,12 @@ template <class T, class A, Executor E>
 void accumulate_plane_gradient(const RotationAction<A>& action, const TensorView<const T>& out,
                                const TensorView<const T>& d_out, double* d_planes,
                                const E& executor) {
-  using Complex = std::complex<double>;
+  using Complex = late_t<std::complex<double>, A>;
   const auto add = [&]<class M>(Index set, const ProjectedRows<M>& rows, FrameSums<M>& sums) {
     const Index columns = sums.within.rows(), planes = columns / 2;
     M mean_u(rows.count, columns), mean_v(rows.count, columns);
     M inner(columns, columns);
-    PairMeans means(planes);
+    PairMeans<Complex> means(planes);
     RowToken last{-1, -1};
     for (Index i = 0; i < rows.count; ++i) {
       const auto at = rows.tokens[static_cast<std::size_t>(i)];

@@ -11,6 +11,7 @@
 
 #include "grape/apply/detail/convert.hpp"
 #include "grape/apply/lift_options.hpp"
+#include "grape/core/detail/late.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
 #include "grape/encoder/lift_source.hpp"
@@ -51,9 +52,10 @@ T lift_part(double x, Index part) {
 ///
 /// A term's path factor is divided by the kernel's scale. In half precision it is also divided by
 /// 2^8 and the other factor multiplied by it: half ends at 65504, which paths would pass.
+template <class T>
 struct LiftPlan {
   std::vector<LiftTerm> terms;
-  std::vector<LiftColumn> columns;
+  std::vector<late_t<LiftColumn, T>> columns;
   double gain = 1;        ///< of queries
   double path_scale = 1;  ///< of path factors
   double rest_scale = 1;  ///< of the factors against them
@@ -64,7 +66,6 @@ struct LiftPlan {
     return f == LiftFactor::path ? path_scale : rest_scale;
   }
 
-  template <class T>
   static LiftPlan make(const LiftSource& source, Index heads, Index dim,
                        const LiftOptions& options) {
     if (options.parts < 1 || options.parts > 4) {
@@ -82,9 +83,9 @@ struct LiftPlan {
     plan.path_scale = 1 / (kernel * plan.rest_scale);
     for (std::size_t r = 0; r < plan.terms.size(); ++r) {
       const Index of_query =
-          parts<T>(source, heads, r, plan.terms[r].query, options.parts, plan.rest_scale);
+          parts(source, heads, r, plan.terms[r].query, options.parts, plan.rest_scale);
       const Index of_key =
-          parts<T>(source, heads, r, plan.terms[r].key, options.parts, plan.rest_scale);
+          parts(source, heads, r, plan.terms[r].key, options.parts, plan.rest_scale);
       for (Index a = 0; a < of_query; ++a) {
         // Products of later parts are below the error of those that are kept.
         for (Index b = 0; b < of_key && a + b < options.parts; ++b) {
@@ -102,7 +103,6 @@ struct LiftPlan {
 
   /// How many parts a factor is split into: as many as are allowed, but 1 for a 1 and no more than
   /// hold every head's number exactly.
-  template <class T>
   static Index parts(const LiftSource& source, Index heads, std::size_t term, LiftFactor factor,
                      Index most, double scale) {
     if (factor == LiftFactor::one) return 1;

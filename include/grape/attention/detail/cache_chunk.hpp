@@ -96,8 +96,8 @@ class CacheChunk {
 
 /// What makes two rotations those of one spectrum and, where there is one, one frame and one choice
 /// of axes: keys turned by one of them can meet queries turned by the other.
+template <class A>
 struct FrequencySet {
-  template <class A>
   explicit FrequencySet(const RotationAction<A>& action)
       : pairing(action.pairing()),
         first_coordinate(action.first_coordinate()),
@@ -118,7 +118,6 @@ struct FrequencySet {
     }
   }
 
-  template <class A>
   bool has_frame_of(const RotationAction<A>& action) const {
     if (action.frame_columns() != frame_columns) return false;
     const auto entries = static_cast<std::size_t>(frame_columns * action.frame_dim());
@@ -132,7 +131,6 @@ struct FrequencySet {
     return true;
   }
   /// Tokens with one position stand on all axes at it, and go with any choice.
-  template <class A>
   bool has_axes_of(const RotationAction<A>& action) const {
     if (channels.empty() || action.channels() == 1) return true;
     for (Index m = 0; m < planes; ++m) {
@@ -140,7 +138,6 @@ struct FrequencySet {
     }
     return true;
   }
-  template <class A>
   bool has_frequencies_of(const RotationAction<A>& action) const {
     if (action.pairing() != pairing || action.first_coordinate() != first_coordinate ||
         action.sets() != sets || action.planes() != planes ||
@@ -160,13 +157,13 @@ struct FrequencySet {
   Index first_coordinate, sets, planes, frame_columns;
   std::vector<double> frequencies;  // and the attention factor
   std::vector<Index> channels;      // which position turns a plane, where tokens have several
-  std::vector<double> frame;        // [frequency sets, columns, dim], empty without one
+  std::vector<A> frame;             // [frequency sets, columns, dim], empty without one
 };
 
 /// Refuses a rotation by another spectrum than that of the keys held; keys that came without a
 /// rotation (`held` of them, and none known) go with any queries, but not with rotated keys.
 template <class A>
-void check_frequencies(const std::optional<FrequencySet>& known, Index held,
+void check_frequencies(const std::optional<FrequencySet<A>>& known, Index held,
                        const RotationAction<A>* action, std::string_view argument) {
   if (held == 0) return;
   if (action == nullptr) {

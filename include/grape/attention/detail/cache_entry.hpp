@@ -12,6 +12,7 @@
 #include "grape/attention/detail/cache_chunk.hpp"
 #include "grape/attention/detail/online_softmax.hpp"
 #include "grape/core/detail/aligned.hpp"
+#include "grape/core/detail/late.hpp"
 #include "grape/core/detail/sole_owner.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/executor.hpp"
@@ -173,7 +174,7 @@ class CacheEntry {
   Index front_ = 0;  // slots of the first chunk that are given up
   Index size_ = 0;
   Index evicted_ = 0;
-  std::optional<PendingShift> shift_;  // none: no key is to move
+  std::optional<late_t<PendingShift, T>> shift_;  // none: no key is to move
 };
 
 }  // namespace detail
