@@ -7,6 +7,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "grape/apply/detail/plane_gradient.hpp"
 #include "grape/apply/detail/rotate_tensor.hpp"
 #include "grape/core/error.hpp"
 #include "grape/core/executor.hpp"
