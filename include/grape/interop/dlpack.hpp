@@ -197,16 +197,21 @@ void check_reach(const StridedView<T>& view) {
   }
 }
 
-template <class T, class X, class Axes>
-auto dlpack_view(const X& x, const Axes& axes) {
+template <class T, class View, class X, class Axes>
+View dlpack_view(const X& x, const Axes& axes) {
+  static_assert(dlpack::PlainTensor<X> || dlpack::AnyManagedTensor<X>,
+                "grape: a view is made of a DLTensor, a DLManagedTensor or a "
+                "DLManagedTensorVersioned itself: of a pointer pass *pointer");
   if constexpr (dlpack::PlainTensor<X>) {
     T* data = check_dlpack<T>(x);  // before the shape is read
     const auto view = view_by(axes, data, arrange_dlpack(x, axes));
     check_reach<T>(view);
     return view;
-  } else {
+  } else if constexpr (dlpack::AnyManagedTensor<X>) {
     check_managed<T>(x);
-    return dlpack_view<T>(x.dl_tensor, axes);
+    return dlpack_view<T, View>(x.dl_tensor, axes);
+  } else {
+    return View(nullptr, {0, 0, 0, 0});
   }
 }
 
@@ -219,18 +224,14 @@ auto dlpack_view(const X& x, const Axes& axes) {
 /// offset make a TensorView (no negative stride); also where a managed tensor is read-only and T is
 /// not const, and for a version with another layout.
 template <Element T, class X>
-requires(dlpack::PlainTensor<X> ||
-         dlpack::AnyManagedTensor<X>) TensorView<T> dlpack_view(const X& tensor,
-                                                                const TensorAxes& axes = {}) {
-  return detail::dlpack_view<T>(tensor, axes);
+TensorView<T> dlpack_view(const X& tensor, const TensorAxes& axes = {}) {
+  return detail::dlpack_view<T, TensorView<T>>(tensor, axes);
 }
 
 /// The same as a view of scores [batch, heads, queries, keys].
 template <Element T, class X>
-requires(dlpack::PlainTensor<X> ||
-         dlpack::AnyManagedTensor<X>) ScoreView<T> dlpack_score_view(const X& tensor,
-                                                                     const ScoreAxes& axes = {}) {
-  return detail::dlpack_view<T>(tensor, axes);
+ScoreView<T> dlpack_score_view(const X& tensor, const ScoreAxes& axes = {}) {
+  return detail::dlpack_view<T, ScoreView<T>>(tensor, axes);
 }
 
 }  // namespace grape::inline v0
