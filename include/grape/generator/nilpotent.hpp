@@ -139,15 +139,13 @@ class Nilpotent {
   /// of any lengths.
   std::vector<double> singular_values() const {
     detail::ScaledColumns<Wide> u(u_), v(v_);
-    int most = (std::numeric_limits<int>::min)();
-    for (std::size_t k = 0; k < u.exponents.size(); ++k) {
-      most = (std::max)(most, u.exponents[k] + v.exponents[k]);
-    }
-    for (Index k = 0; k < columns(); ++k) {
+    const auto exponent = [&](Index k) {
       const auto i = static_cast<std::size_t>(k);
-      const double scale = std::ldexp(1.0, u.exponents[i] + v.exponents[i] - most);
-      u.columns.col(k) *= scale;
-    }
+      return static_cast<int>(u.exponents[i] + v.exponents[i]);
+    };
+    int most = (std::numeric_limits<int>::min)();
+    for (Index k = 0; k < columns(); ++k) most = (std::max)(most, exponent(k));
+    for (Index k = 0; k < columns(); ++k) u.columns.col(k) *= std::ldexp(1.0, exponent(k) - most);
     if (columns() == 1) return {std::ldexp(u.columns.norm() * v.columns.norm(), most)};
     const Wide core = triangle(u.columns) * triangle(v.columns).transpose();
     const Eigen::JacobiSVD<Wide> svd(core);
