@@ -46,6 +46,7 @@ class CompactPlanes {
  public:
   using Scalar = Scalar_;
   using Kind = SkewGenerator;
+  /// What a mixture is made of: OverlappingPlanes.
   using Planes = detail::late_t<OverlappingPlanes, Scalar>;
 
   /// One mixture for all heads.
