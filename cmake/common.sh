@@ -62,6 +62,20 @@ need_libraries() {
   [ ${#missing[@]} = 0 ] || install "${missing[@]}"
 }
 
+# unpack_unstable PACKAGE DIR: puts the files of Debian unstable's newest version of a package under
+# DIR, installing nothing and leaving apt's own lists alone; fails where unstable is out of reach.
+unpack_unstable() {
+  local dir=$2 state=$2/.apt
+  rm -rf "$dir"
+  mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+  echo 'deb http://deb.debian.org/debian sid main' >"$state/sources.list"
+  local get=(apt-get -q -o "Dir::Etc::sourcelist=$state/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    -o "Dir::State::lists=$state/lists" -o "Dir::Cache=$state/cache" -o APT::Sandbox::User=root
+    -o Acquire::Retries=2 -o Acquire::http::Timeout=30)
+  (cd "$state" && "${get[@]}" update && "${get[@]}" download "$1") &&
+    dpkg-deb -x "$state/$1"_*.deb "$dir"
+}
+
 # build NAME OPTION...: configures build/NAME with the CMake options and builds it.
 build() { build_target all "$@"; }
 

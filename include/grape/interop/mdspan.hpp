@@ -36,10 +36,13 @@ Arranged arrange_mdspan(const M& m, const Axes& axes) {
     fail("mdspan", "a layout without strides", "a strided layout");
   }
   using Rank = std::remove_cvref_t<decltype(M::rank())>;
-  return arrange(
-      "mdspan", static_cast<int>(M::rank()), axes,
-      [&](int r) { return m.extent(static_cast<Rank>(r)); },
-      [&](int r) { return m.stride(static_cast<Rank>(r)); });
+  const auto extent = [&](int r) { return m.extent(static_cast<Rank>(r)); };
+  if constexpr (M::rank() == 0) {  // std::mdspan has no strides then, not even to compile
+    return arrange("mdspan", 0, axes, extent, extent);
+  } else {
+    return arrange("mdspan", static_cast<int>(M::rank()), axes, extent,
+                   [&](int r) { return m.stride(static_cast<Rank>(r)); });
+  }
 }
 
 template <Mdspan M, class Axes>
