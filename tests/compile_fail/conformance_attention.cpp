@@ -1,4 +1,4 @@
-// expect: grape: check_attention<T> takes a kernel that can be called as kernel(const grape::conformance::AttentionCase<T>& c, grape::TensorView<T> out)
+// expect: grape: check_attention<T> takes a kernel that can be called as kernel(
 // SPDX-License-Identifier: Apache-2.0
 #include "grape/interop/conformance.hpp"
 

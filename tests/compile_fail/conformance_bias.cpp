@@ -1,4 +1,4 @@
-// expect: grape: check_bias<T> takes a kernel that can be called as kernel(const grape::conformance::BiasCase& c, grape::ScoreView<T> scores)
+// expect: grape: check_bias<T> takes a kernel that can be called as kernel(
 // SPDX-License-Identifier: Apache-2.0
 #include "grape/interop/conformance.hpp"
 
