@@ -55,9 +55,9 @@ TEST(Spectrum, RejectsWhatIsNoFrequency) {
         "frequencies[0]", grape::detail::text(bad), "finite"));
   }
   EXPECT_NO_THROW(Spectrum({0x1.fffffffffffffp62, -0x1.fffffffffffffp62, 0.0}));
-  for (const double bad : {0.0, -1.0, Limits::quiet_NaN(), Limits::infinity()}) {
+  for (const double bad : {0.0, -1.0, 9e-19, 2e18, Limits::quiet_NaN(), Limits::infinity()}) {
     EXPECT_TRUE(rejects([&] { Spectrum({1.0}, bad); }, "attention_factor", grape::detail::text(bad),
-                        "finite value > 0"));
+                        "finite value in [1e-18, 1e18]"));
   }
 }
 

@@ -77,7 +77,8 @@ class Spectrum {
     // Its square and the inverse of that must be floats.
     if (!detail::is_finite(attention_factor) || attention_factor < 1e-18 ||
         attention_factor > 1e18) {
-      detail::fail("attention_factor", detail::text(attention_factor), "a value in [1e-18, 1e18]");
+      detail::fail("attention_factor", detail::text(attention_factor),
+                   "a finite value in [1e-18, 1e18]");
     }
   }
 

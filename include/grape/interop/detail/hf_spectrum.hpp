@@ -71,7 +71,7 @@ struct HfRopeContext {
   std::optional<double> attention_factor(const std::string& key) const {
     const std::optional<double> x = rope.number(key);
     if (x && !(*x >= 1e-18 && *x <= 1e18)) {
-      fail(rope.path(key), text(*x), "a value in [1e-18, 1e18]");
+      fail(rope.path(key), text(*x), "a finite value in [1e-18, 1e18]");
     }
     return x;
   }
