@@ -422,6 +422,11 @@ TEST(CacheErrors, AxesThatDifferAreNamed) {
   grape::attend(x, cache, out, {.rotation = &text});
   EXPECT_TRUE(rejects([&] { grape::attend(x, cache, out, {.rotation = &columns_first}); },
                       "rotation", "other axes", "the same"));
+  cache.clear();
+  cache.append(x, x, &text);  // which tells no axes: the next keys do
+  cache.append(x, x, &rows_first);
+  EXPECT_TRUE(
+      rejects([&] { cache.append(x, x, &columns_first); }, "rotation", "other axes", "the same"));
 }
 
 TEST(Cache, AShorterEntryGivesZerosBeforeItsFirstToken) {
@@ -432,6 +437,24 @@ TEST(Cache, AShorterEntryGivesZerosBeforeItsFirstToken) {
   const auto q = grape::blhd(data.data(), 1, 3, 2, 4);
   grape::attend(q, cache, grape::blhd(result.data(), 1, 3, 2, 4));
   for (std::size_t i = 0; i < result.size(); ++i) ASSERT_EQ(result[i], i < 8 ? 0.0f : 1.0f) << i;
+
+  // Tokens that are gone were the queries' own, wherever they stood, until the entry starts anew.
+  const auto three = grape::blhd(data.data(), 1, 3, 2, 4);
+  const auto ask = [&] { grape::attend(q, cache, grape::blhd(result.data(), 1, 3, 2, 4)); };
+  cache.append(three, three);
+  cache.erase(0, 1, 4);
+  EXPECT_FALSE(cache.whole(0));
+  EXPECT_TRUE(rejects(ask, "q seq", "3", "at most the 2"));
+  cache.truncate(0, 0);
+  EXPECT_TRUE(cache.whole(0));
+  cache.append(grape::blhd(data.data(), 1, 1, 2, 4), grape::blhd(data.data(), 1, 1, 2, 4));
+  ask();
+  cache.append(three, three);
+  cache.keep_last(2);
+  EXPECT_TRUE(rejects(ask, "q seq", "3", "at most the 2"));
+  cache.truncate(0);
+  cache.append(grape::blhd(data.data(), 1, 1, 2, 4), grape::blhd(data.data(), 1, 1, 2, 4));
+  ask();
 }
 
 }  // namespace

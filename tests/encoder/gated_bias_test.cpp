@@ -415,6 +415,23 @@ TEST(GatedBias, AppendsToItsOwnKindAlone) {
   EXPECT_EQ(action(1, 5, 0, 2), 0.0F);
 }
 
+TEST(GatedBias, AnEmptyBatchHasNoEntries) {
+  Random random(509);
+  const Problem p(random);
+  const std::vector<float> x(3 * 6 * 4, 1.0F);
+  const auto q = grape::blhd(x.data(), 0, 3, 6, 4), k = grape::blhd(x.data(), 0, 3, 3, 4);
+  const auto three = Positions::range(0, 3);
+  for (const auto& bias : {p.encoder<float, Gate::both>().at(q, k, three, three),
+                           p.encoder<float, Gate::query>().at(q, three, three),
+                           p.encoder<float, Gate::key>().at(k, three, three)}) {
+    EXPECT_EQ(bias.batch(), 0);
+    std::vector<float> scores(6 * 9);
+    grape::add_bias(bias, grape::bhqk(scores.data(), 0, 6, 3, 3));
+    EXPECT_TRUE(rejects([&] { grape::add_bias(bias, grape::bhqk(scores.data(), 1, 6, 3, 3)); },
+                        "scores batch", "1", "0"));
+  }
+}
+
 TEST(GatedBias, GateGradientsTakeNoTokensAndNoSharedMemory) {
   Random random(508);
   const Problem p(random);

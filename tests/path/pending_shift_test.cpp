@@ -18,6 +18,23 @@ std::vector<std::int64_t> all(const PendingShift& shift, Index axis = 0) {
   return out;
 }
 
+TEST(PendingShift, GrowsOnEveryAxisAndRefusesTheAbsurd) {
+  grape::PendingShift shift(2, 3);
+  for (grape::Index axis = 0; axis < 3; ++axis) shift.add(0, 2, 10 + axis, axis);
+  shift.append(3);
+  shift.append(0);
+  for (grape::Index axis = 0; axis < 3; ++axis) {
+    for (grape::Index t = 0; t < 5; ++t) {
+      EXPECT_EQ(shift.delta(t, axis), t < 2 ? 10 + axis : 0) << t << " " << axis;
+    }
+  }
+  constexpr auto kMost = (std::numeric_limits<grape::Index>::max)();
+  for (const grape::Index count : {kMost, kMost / 2}) {
+    EXPECT_TRUE(rejects([&] { shift.append(count); }, "count", grape::detail::text(count), "fits"));
+  }
+  EXPECT_EQ(shift.tokens(), 5);
+}
+
 TEST(PendingShift, AddsUp) {
   PendingShift shift(5);
   EXPECT_FALSE(shift.pending());

@@ -140,7 +140,8 @@ requires(!std::convertible_to<const X&, const Positions&>) void apply_rotation(c
 }
 
 /// Undoes apply_rotation in place: x_t <- exp(-s_t L) x_t, divided by the attention factor where
-/// there is one. Throws like apply_rotation.
+/// there is one. Throws like apply_rotation. Where a parameter's gradient is wanted, too, rotate by
+/// negated positions instead, which is the same without an attention factor.
 template <Accumulator A, Element T, Executor E = Serial>
 void apply_inverse_rotation(const RotationAction<A>& action, const TensorView<T>& x,
                             const E& executor = {}) {

@@ -70,7 +70,7 @@ void attend_cache(const TensorView<const T>& q, const KeyValueCache<T, kind>& ca
   }
   std::vector<Index> lengths, offsets;
   for (Index b = 0; b < cache.batch(); ++b) {
-    if (cache.evicted(b) > 0 && q.seq() > cache.size(b)) {
+    if (q.seq() > cache.size(b) && !cache.whole(b)) {
       fail("q seq", text(q.seq()),
            text("at most the ", cache.size(b), " tokens that batch entry ", b,
                 " still holds: attend first, then let go of tokens"));
@@ -127,7 +127,8 @@ void attend_cache(const TensorView<const T>& q, const KeyValueCache<T, kind>& ca
 ///
 /// Throws ArgumentError, before anything is written, like attend(), if key_lengths or query_offsets
 /// are given, which the cache knows, for a rotation by other frequencies than the keys', for raw
-/// keys of which only one side is turned, and where queries' own tokens have been let go of.
+/// keys of which only one side is turned, and for more queries than an entry holds tokens where
+/// some of its tokens have been let go of.
 template <Element Q, Element T, CachedKeys kind, Executor E = Serial>
 void attend(TensorView<Q> q, const KeyValueCache<T, kind>& cache, TensorView<T> out,
             const std::type_identity_t<AttendOptions<accumulation_t<T>>>& options = {},

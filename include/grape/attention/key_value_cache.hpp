@@ -67,6 +67,9 @@ class KeyValueCache {
   }
   /// Tokens that have left a batch entry at the front: the first one held was the evicted(b)-th.
   Index evicted(Index b) const { return entry(b).evicted(); }
+  /// Whether a batch entry still holds all tokens appended since it was empty, but for those that
+  /// truncate() took.
+  bool whole(Index b) const { return entry(b).whole(); }
 
   /// Appends the tokens of k and v [batch, count, key_heads, ..] to every batch entry; with a
   /// rotation, which a cache of rotated keys alone takes, k is rotated on the way (once, in the
@@ -271,8 +274,9 @@ class KeyValueCache {
     if constexpr (kind == CachedKeys::rotated) {
       if (size() == 0) frequencies_.reset();
       detail::check_frequencies(frequencies_, size(), rotation, "rotation");
-      if (rotation != nullptr && k.seq() != 0 && !frequencies_) {
-        frequencies_ = detail::FrequencySet<Scalar>(*rotation);
+      if (rotation != nullptr && k.seq() != 0) {
+        if (!frequencies_) frequencies_ = detail::FrequencySet<Scalar>(*rotation);
+        frequencies_->learn_axes(*rotation);
       }
     }
     AttendWorkspace<Scalar> space;

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <utility>
 #include <vector>
 
 #include "grape/core/error.hpp"
@@ -80,16 +79,24 @@ class PendingShift {
     tokens_ -= end - begin;
   }
   /// `count` more tokens behind the others, with keys rotated where they are to stand. Throws
-  /// ArgumentError if count is negative.
+  /// ArgumentError if count is negative or too large for a list.
   void append(Index count) {
     if (count < 0) detail::fail("count", detail::text(count), "a value >= 0");
-    const Index tokens = tokens_ + count;
-    std::vector<std::int64_t> longer(static_cast<std::size_t>(axes_ * tokens));
-    for (Index axis = 0; axis < axes_; ++axis) {
-      std::copy_n(deltas_.data() + axis * tokens_, tokens_, longer.data() + axis * tokens);
+    Index entries = 0;
+    if (count > (std::numeric_limits<Index>::max)() - tokens_ ||
+        !detail::multiply_checked(tokens_ + count, axes_, entries)) {
+      detail::fail("count", detail::text(count),
+                   detail::text("a list that fits, behind ", tokens_, " tokens"));
     }
-    deltas_ = std::move(longer);
-    tokens_ = tokens;
+    const Index before = tokens_;
+    deltas_.resize(static_cast<std::size_t>(entries));
+    tokens_ += count;
+    for (Index axis = axes_; axis-- > 0;) {  // rows move to the back, the last one first
+      std::int64_t* row = deltas_.data() + axis * tokens_;
+      const std::int64_t* was = deltas_.data() + axis * before;
+      std::copy_backward(was, was + before, row + before);
+      std::fill_n(row + before, count, 0);
+    }
   }
   /// No key is to move.
   void clear() { std::fill(deltas_.begin(), deltas_.end(), 0); }

@@ -108,9 +108,6 @@ struct FrequencySet {
       for (Index m = 0; m < planes; ++m) frequencies.push_back(action.frequency(set, m));
     }
     frequencies.push_back(action.attention_factor());
-    for (Index m = 0; action.channels() > 1 && m < planes; ++m) {
-      channels.push_back(action.channel(0, m));
-    }
     if (!action.has_frame()) return;
     const Index entries = frame_columns * action.frame_dim();
     for (Index set = 0; set < action.frequency_sets(); ++set) {
@@ -129,6 +126,11 @@ struct FrequencySet {
       if (!std::equal(other, other + entries, frame.data() + set * entries)) return false;
     }
     return true;
+  }
+  /// Keeps the axes of the first action that has several: one with one position a token tells none.
+  void learn_axes(const RotationAction<A>& action) {
+    if (!channels.empty() || action.channels() == 1) return;
+    for (Index m = 0; m < planes; ++m) channels.push_back(action.channel(0, m));
   }
   /// Tokens with one position stand on all axes at it, and go with any choice.
   bool has_axes_of(const RotationAction<A>& action) const {

@@ -42,6 +42,8 @@ class CacheEntry {
   Index size() const { return size_; }
   Index front() const { return front_; }
   Index evicted() const { return evicted_; }
+  /// Whether all tokens since the entry was empty are there, but for those that truncate() took.
+  bool whole() const { return whole_; }
   bool shift_pending() const { return shift_ && shift_->pending(); }
 
   const T* data(Index slot) const {
@@ -62,13 +64,14 @@ class CacheEntry {
         chunk.write(shape, h, slot % kKeys, k, v, b, slot - begin);
       }
     }
-    size_ += k.seq();
     if (shift_) shift_->append(k.seq());
+    size_ += k.seq();
   }
 
   /// Forgets tokens [begin, end); those behind move up.
   void erase(const CacheShape& shape, Index begin, Index end) {
     if (shift_) shift_->erase(begin, end);
+    whole_ = end - begin == size_ || (whole_ && (begin == end || end == size_));
     if (begin == 0) {
       drop_front(end);
       return;
@@ -83,6 +86,7 @@ class CacheEntry {
 
   void truncate(const CacheShape& shape, Index size) {
     if (shift_) shift_->erase(size, size_);
+    whole_ = whole_ || size == 0;
     shorten(shape, size);
   }
 
@@ -174,6 +178,7 @@ class CacheEntry {
   Index front_ = 0;  // slots of the first chunk that are given up
   Index size_ = 0;
   Index evicted_ = 0;
+  bool whole_ = true;
   std::optional<late_t<PendingShift, T>> shift_;  // none: no key is to move
 };
 

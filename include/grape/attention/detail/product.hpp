@@ -83,13 +83,13 @@ GRAPE_INLINE void multiply_block(Factor<A> a, const A* GRAPE_RESTRICT b, Index b
 }
 
 /// Registers of columns and rows of a block: with 16 registers 4 x 2 sums, with 32 twice as many.
-inline constexpr int kProductRows = 4;
-inline constexpr int kProductLanes = GRAPE_VECTOR_BYTES == 64 ? 4 : 2;
+inline constexpr int kBlockRows = 4;
+inline constexpr int kBlockLanes = GRAPE_VECTOR_BYTES == 64 ? 4 : 2;
 
 template <Start start, int N, class A>
 GRAPE_INLINE void multiply_panel(Factor<A> a, const A* b, Index b_step, A* c, Index c_step,
                                  Index rows, Index depth, const A* factor, const A* ahead) {
-  constexpr int R = kProductRows;
+  constexpr int R = kBlockRows;
   Index r = 0;
   for (; r + R <= rows; r += R, a.data += R * a.row, c += R * c_step) {
     multiply_block<start, R, N>(a, b, b_step, c, c_step, depth,
@@ -111,7 +111,7 @@ template <Start start, class A>
 void multiply(Factor<A> a, const A* b, Index b_step, A* c, Index c_step, Index rows, Index depth,
               Index columns, const A* factor = nullptr, [[maybe_unused]] const A* ahead = nullptr) {
 #if GRAPE_VECTORS
-  constexpr int W = kVectorWidth<A>, N = kProductLanes;
+  constexpr int W = kVectorWidth<A>, N = kBlockLanes;
   const auto column = [&](Index n) { return ahead == nullptr ? nullptr : ahead + n; };
   Index n = 0;
   for (; n + N * W <= columns; n += N * W) {

@@ -111,7 +111,7 @@ Index common_batch(const Gates& gates) {
   if (gates.query && gates.key && q != k) {
     fail("key gates batch", text(k), text("the queries' batch ", q));
   }
-  return (std::max)(q, k);
+  return gates.query ? q : k;
 }
 
 }  // namespace detail

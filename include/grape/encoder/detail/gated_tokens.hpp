@@ -92,7 +92,8 @@ class GatedTokens {
     query_gates_.truncate(0);
   }
 
-  Index batch() const { return (std::max)({queries_.batch(), keys_.batch(), gates_batch()}); }
+  /// That of the gates, since positions have it too or are shared.
+  Index batch() const { return gates_batch(); }
   /// Heads of the gates: the larger number where query heads share key heads.
   Index heads() const { return heads_; }
   Index key_heads() const { return key_gates_.heads; }
@@ -120,7 +121,7 @@ class GatedTokens {
          text("the gates' batch ", batch, ", or 1"));
   }
 
-  Index gates_batch() const { return (std::max)(query_gates_.batch, key_gates_.batch); }
+  Index gates_batch() const { return query_gates_.given ? query_gates_.batch : key_gates_.batch; }
 
   std::vector<double> factors_;
   PositionList queries_, keys_;
