@@ -212,13 +212,18 @@ TEST(Conformance, OptionsLeaveChecksOut) {
 // No position beyond the table of a kernel is asked for, and what is left still finds mistakes.
 TEST(Conformance, PositionsStayWithinTheGreatest) {
   for (const std::int64_t greatest : {32, 100, 4095, 200000}) {
+    bool reached = false;
     const auto in_range = [&](const RotationCase& c, TensorView<float> x) {
-      for (const std::int64_t n : c.positions) ASSERT_LE(n < 0 ? -n : n, greatest);
+      for (const std::int64_t n : c.positions) {
+        ASSERT_LE(n < 0 ? -n : n, greatest);
+        reached = reached || (n < 0 ? -n : n) == greatest;
+      }
       WrongRotation{}(c, x);
     };
     const grape::conformance::RotationOptions options{.greatest_position = greatest};
     const Report report = check_rotation<float>(in_range, options);
     EXPECT_TRUE(report.passed()) << report.text();
+    EXPECT_EQ(reached, greatest <= 4095);
     EXPECT_EQ(report.checks.size(), greatest < 4095 ? 8u : 9u);
     ASSERT_EQ(report.skipped.size(), 1u);
     EXPECT_EQ(report.skipped[0].find("large_positions from "), 0u) << report.skipped[0];

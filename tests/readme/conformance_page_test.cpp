@@ -130,13 +130,13 @@ TEST(Pages, ConformanceOfFloatAngles) {
   // [readme]
   const Report report = check_rotation<float>(rope_kernel, {.pairing = grape::Pairing::half_split,
                                                             .partial = false,
-                                                            .greatest_position = 131072,
+                                                            .greatest_position = 131071,
                                                             .angle_error = 0x1p-22});
   // [/readme]
   EXPECT_TRUE(report.passed()) << report.text();
   EXPECT_EQ(report.text(),
             "all of 8 checks hold\nnot checked: rest: options.partial is false\n"
-            "not checked: large_positions from 1048575 on: options.greatest_position 131072\n");
+            "not checked: large_positions from 1048575 on: options.greatest_position 131071\n");
   const Report wrong = check_rotation<float>(rope_kernel, {.partial = false});
   EXPECT_TRUE(wrong.failed("pairing")) << wrong.text();
 }
@@ -154,7 +154,7 @@ TEST(Pages, ConformanceOfAttention) {
   const Report report =
       check_attention<float>(attention_kernel, {.family = AttentionFamily::rope,
                                                 .pairing = grape::Pairing::half_split,
-                                                .greatest_position = 131072,
+                                                .greatest_position = 131071,
                                                 .angle_error = 0x1p-22});
   // [/readme]
   EXPECT_TRUE(report.passed()) << report.text();

@@ -41,8 +41,8 @@ struct AttentionOptions {
   Pairing pairing = Pairing::interleaved;
   /// Whether the kernel takes fewer queries than keys (decoding).
   bool decode = true;
-  /// The greatest position that the kernel must be right for, >= 32; no check goes beyond it.
-  /// Positions up to 20000 are tried.
+  /// The last position that the kernel must be right for, >= 32: the length of its table minus 1,
+  /// or of the context. No check goes beyond it. Positions up to 20006 are tried.
   std::int64_t greatest_position = 2147483647;
   /// What is allowed, in roundings of T (half an epsilon) times the greatest value, > 0. The
   /// logits' roundings come to the weights through the exponential.

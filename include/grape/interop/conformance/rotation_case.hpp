@@ -32,8 +32,8 @@ struct RotationOptions {
   /// Whether the kernel takes positions below 0, and fewer rotated coordinates than dim.
   bool negative_positions = true;
   bool partial = true;
-  /// The greatest position that the kernel must be right for, >= 32: no check asks for one beyond
-  /// it (a kernel may hold a table of that many). At most 2^31 - 1 is tried.
+  /// The last position that the kernel must be right for, >= 32: the length of its table minus 1,
+  /// or of the context. Checks ask for it, and for none beyond it. At most 2^31 - 1 is tried.
   std::int64_t greatest_position = 2147483647;
   /// What is allowed, in roundings of T (half an epsilon) times the norm of the pair, > 0 ...
   double roundings = 8;
