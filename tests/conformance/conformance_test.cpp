@@ -329,10 +329,12 @@ struct WrongBias {
   bool by_position = false;
   double gain = 1;
   bool coarse = false;  ///< in bfloat16
+  Index left_out = -1;  ///< the head that nothing is added to
 
   template <class T>
   void operator()(const BiasCase& c, ScoreView<T> scores) const {
     for (Index h = 0; h < scores.heads(); ++h) {
+      if (h == left_out) continue;
       for (Index i = 0; i < scores.queries(); ++i) {
         const Index at = i + (blind ? 0 : c.first_query);
         for (Index j = 0; j <= std::min(at, scores.keys() - 1); ++j) {
@@ -414,6 +416,52 @@ TEST(Conformance, WrongBiasesFailByName) {
     for (Index j = 0; j < scores.keys(); ++j) scores(0, 0, 0, j) += 100.0F * static_cast<float>(j);
   };
   EXPECT_NE(check_bias<float>(noise).text().find("no usual mistake"), std::string::npos);
+}
+
+namespace {
+
+// ALiBi with all arithmetic in T: T(j - i) T(slope).
+template <class T>
+void narrow_alibi(const BiasCase& c, ScoreView<T> scores) {
+  for (Index h = 0; h < scores.heads(); ++h) {
+    const T slope = static_cast<T>(c.slopes[static_cast<std::size_t>(h)]);
+    for (Index i = 0; i < scores.queries(); ++i) {
+      const Index at = i + c.first_query;
+      for (Index j = 0; j <= std::min(at, scores.keys() - 1); ++j) {
+        const T steps = static_cast<T>(static_cast<float>(j - at));
+        scores(0, h, i, j) = static_cast<T>(scores(0, h, i, j) + static_cast<T>(steps * slope));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+// Heads of small slopes count as much as the others, whatever the element type.
+TYPED_TEST(OfElement, BiasesOfEveryHeadAreChecked) {
+  using T = TypeParam;
+  const Report narrow = check_bias<T>(narrow_alibi<T>);
+  EXPECT_TRUE(narrow.passed()) << narrow.text();
+  for (const auto family : {BiasFamily::alibi, BiasFamily::fox}) {
+    for (const bool decode : {true, false}) {
+      if (family == BiasFamily::fox && !decode) continue;  // long squares
+      const auto check = [&](const WrongBias& kernel) {
+        return check_bias<T>(kernel, {.family = family, .decode = decode});
+      };
+      EXPECT_TRUE(check({}).passed()) << check({}).text();
+      for (const Index head : {0, 1, 2}) {
+        const Report report = check({.left_out = head});
+        EXPECT_TRUE(report.failed("formula") && report.failed("golden")) << report.text();
+      }
+      for (const double gain : {0.9, 1.1}) {
+        const Report report = check({.gain = gain});
+        EXPECT_TRUE(report.failed("scale")) << report.text();
+        EXPECT_EQ(report.failures.front().check, "golden") << report.text();
+      }
+      const Report added = check({.overwrites = true});
+      EXPECT_TRUE(added.failed("adds")) << added.text();
+    }
+  }
 }
 
 // A kernel that does not decode is asked for whole squares, of long sums too.
@@ -549,6 +597,32 @@ TEST(Conformance, AttentionOfFloatAnglesAndShortTables) {
       rejects([&] { check({.greatest_position = 7}); }, "options.greatest_position", "7", ">= 32"));
   EXPECT_TRUE(rejects([&] { check({.roundings = 0}); }, "options.roundings", "0", "(0, "));
   EXPECT_TRUE(rejects([&] { check({.angle_error = -1}); }, "options.angle_error", "-1", "[0, "));
+}
+
+// A head without its encoding has a name, whatever the element type and the head.
+TYPED_TEST(OfElement, AttentionOfEveryHeadIsChecked) {
+  using T = TypeParam;
+  using grape::conformance::detail::Mistake;
+  for (const auto family : {AttentionFamily::rope, AttentionFamily::alibi}) {
+    for (const Index head : {0, 1}) {
+      const auto left_out = [&](const AttentionCase<T>& c, TensorView<T> out) {
+        WrongAttention{}(c, out);
+        if (c.q.heads() == 1) return;  // the reference code's numbers
+        const auto bare = grape::conformance::detail::attention_of(c, Mistake::no_encoding);
+        for (Index i = 0; i < out.seq(); ++i) {
+          for (Index d = 0; d < out.dim(); ++d) {
+            const Index at = (i * out.heads() + head) * out.dim() + d;
+            out(0, i, head, d) = static_cast<T>(bare[static_cast<std::size_t>(at)]);
+          }
+        }
+      };
+      for (const bool decode : {true, false}) {
+        const Report report = check_attention<T>(left_out, {.family = family, .decode = decode});
+        EXPECT_TRUE(report.failed("encoding")) << report.text();
+        EXPECT_NE(report.text().find("in one of the heads"), std::string::npos) << report.text();
+      }
+    }
+  }
 }
 
 // half and bfloat16 may be off by more than some conventions differ by; they have names all the

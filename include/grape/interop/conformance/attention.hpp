@@ -17,8 +17,8 @@ namespace grape::inline v0::conformance {
 ///   golden     numbers by public reference code
 ///   formula    the formula in double, `decode` for the last 2 queries of 7 keys; in place of them
 ///              `scale` (no 1 / sqrt(dim), or one on the bias too), `causal`, `offset` (query 0
-///              taken for key 0), `encoding` (none applied), `direction`, `pairing`, or `precision`
-///              (the right convention, off by more than allowed)
+///              taken for key 0), `encoding` (none applied, or none in one head), `direction`,
+///              `pairing`, or `precision` (the right convention, off by more than allowed)
 ///   weights    equal values come out as they are
 ///   causal     what comes later does not matter
 ///   relative   only offsets matter

@@ -33,7 +33,8 @@ struct BiasOptions {
   BiasFamily family = BiasFamily::alibi;
   /// Whether the kernel takes fewer queries than keys (decoding).
   bool decode = true;
-  /// What is allowed, in roundings of T (half an epsilon) times the greatest bias, > 0.
+  /// What is allowed, in roundings of T (half an epsilon), > 0, times the greatest bias that the
+  /// query may have in its head: slopes[h] (i + first_query), or all gates up to the query's.
   double roundings = 8;
   /// The same for FoX's long sums of gates, times the bias itself: prefix sums in T fail this.
   double long_roundings = 8;
