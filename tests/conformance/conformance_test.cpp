@@ -455,8 +455,7 @@ TYPED_TEST(OfElement, BiasesOfEveryHeadAreChecked) {
       }
       for (const double gain : {0.9, 1.1}) {
         const Report report = check({.gain = gain});
-        EXPECT_TRUE(report.failed("scale")) << report.text();
-        EXPECT_EQ(report.failures.front().check, "golden") << report.text();
+        EXPECT_TRUE(report.failed("scale") && report.failed("golden")) << report.text();
       }
       const Report added = check({.overwrites = true});
       EXPECT_TRUE(added.failed("adds")) << added.text();
