@@ -54,6 +54,22 @@ TEST(Llama3, FastPlanesStayAndSlowOnesAreInterpolated) {
   EXPECT_EQ(s.attention_factor(), 1.0);
 }
 
+// Llama 4 Scout: no plane lies between, so each is left or divided whole.
+TEST(Llama3, EqualFactorsAreAStep) {
+  const grape::Spectrum plain = grape::spectrum::log_uniform(128, 5e5);
+  const grape::Spectrum s = llama3(
+      128, 5e5,
+      {.factor = 16, .original_max_position = 8192, .low_freq_factor = 1, .high_freq_factor = 1});
+  int fast = 0;
+  for (Index m = 0; m < 64; ++m) {
+    const bool stays = 8192 * plain(0, m) > 2 * 3.14159265358979323846;
+    EXPECT_EQ(s(0, m), stays ? plain(0, m) : plain(0, m) / 16) << m;
+    fast += stays;
+  }
+  EXPECT_GT(fast, 0);
+  EXPECT_LT(fast, 64);
+}
+
 TEST(Llama3, DefaultsAreLlamas) {
   const grape::Spectrum a = llama3(64, 5e5, {.factor = 32, .original_max_position = 8192});
   const grape::Spectrum b = llama3(
@@ -77,7 +93,7 @@ TEST(Llama3, RejectsBadInput) {
   scaled::expect_rejects(with(&Llama3Options::low_freq_factor), "low_freq_factor", "> 0",
                          {0.0, -1.0});
   scaled::expect_rejects(with(&Llama3Options::high_freq_factor), "high_freq_factor",
-                         "> low_freq_factor = 1", {1.0, 0.5, -4.0});
+                         ">= low_freq_factor = 1", {0.5, -4.0});
   EXPECT_TRUE(rejects([] { llama3(8, 5e5, {.factor = 8}); }, "original_max_position", "0", ">= 1"));
   EXPECT_TRUE(rejects([] { llama3(8, 5e5, {}); }, "factor", "0", ">= 1"));
 }

@@ -19,7 +19,8 @@ struct Llama3Options {
   Index original_max_position = 0;
   /// Planes that turn less than this often within L are divided by s; > 0.
   double low_freq_factor = 1;
-  /// Planes that turn more than this often within L stay; > low_freq_factor.
+  /// Planes that turn more than this often within L stay; >= low_freq_factor (equal: a step, as in
+  /// Llama 4).
   double high_freq_factor = 4;
 };
 
@@ -27,8 +28,8 @@ struct Llama3Options {
 /// r_m = L t_m / (2 pi) times within the trained context,
 ///   theta_m = t_m (w + (1 - w) / s), w = clamp((r_m - low) / (high - low), 0, 1):
 /// the fast planes stay, the slow ones are interpolated, and w leads from one to the other in the
-/// number of turns (yarn leads in the index of the plane). The attention factor is 1; factor 1
-/// gives log_uniform.
+/// number of turns, without planes between where high = low (yarn leads in the index of the plane).
+/// The attention factor is 1; factor 1 gives log_uniform.
 ///
 /// Throws ArgumentError unless rotary_dim is even and >= 2, base is finite and > 0, and the options
 /// are in the ranges named at them.
@@ -38,9 +39,9 @@ inline Spectrum llama3(Index rotary_dim, double base, const Llama3Options& optio
   const double low = options.low_freq_factor;
   const double high = options.high_freq_factor;
   detail::check_positive("low_freq_factor", low);
-  if (!detail::is_finite(high) || high <= low) {
+  if (!detail::is_finite(high) || high < low) {
     detail::fail("high_freq_factor", detail::text(high),
-                 detail::text("a finite value > low_freq_factor = ", low));
+                 detail::text("a finite value >= low_freq_factor = ", low));
   }
   const Spectrum plain = log_uniform(rotary_dim, base);
   const auto length = static_cast<double>(options.original_max_position);
