@@ -439,10 +439,10 @@ TEST(HfConfig, RangesAreThoseOfTheFields) {
       refuses({{"rope_type", "yarn"}, {"factor", 4.0}}, "config.rope_theta", "1", "> 1", 1));
   json llama3 = {{"rope_type", "llama3"},
                  {"factor", 8},
-                 {"low_freq_factor", 4},
+                 {"low_freq_factor", 5},
                  {"high_freq_factor", 4},
                  {"original_max_position_embeddings", 100}};
-  EXPECT_TRUE(refuses(llama3, "high_freq_factor", "4", "low_freq_factor = 4"));
+  EXPECT_TRUE(refuses(llama3, "high_freq_factor", "4", ">= low_freq_factor = 5"));
   llama3["low_freq_factor"] = 0;
   EXPECT_TRUE(refuses(llama3, "low_freq_factor", "0", "> 0"));
   json longrope = {{"rope_type", "longrope"},
@@ -465,6 +465,95 @@ TEST(HfConfig, FieldsBesideLayerTypesAreRefused) {
   const json config = {{"head_dim", 64}, {"rope_parameters", layers}};
   EXPECT_TRUE(rejects([&] { hf_rope(config, {.layer_type = "full_attention"}); },
                       "config.rope_parameters.rope_theta", "beside", "full_attention"));
+}
+
+TEST(HfConfig, LayerTypesOfFlatConfigs) {
+  json config = config_of({{"rope_type", "yarn"}, {"factor", 8.0}}, 5e5, 128, 8192, false);
+  config["layer_types"] = {"sliding_attention", "full_attention"};
+  EXPECT_TRUE(rejects([&] { hf_rope(config, {.layer_type = "chunked"}); }, "options.layer_type",
+                      "chunked", "layer_types"));
+  EXPECT_EQ(hf_rope(config, {.layer_type = "sliding_attention"}).rope_type, "yarn");
+  for (const bool parameters : {false, true}) {
+    json olmo = config_of({{"rope_type", "yarn"}, {"factor", 8.0}}, 5e5, 128, 8192, parameters);
+    olmo["model_type"] = "olmo3";
+    olmo["layer_types"] = config["layer_types"];
+    const HfRope sliding = hf_rope(olmo, {.layer_type = "sliding_attention"});
+    const grape::Spectrum plain = grape::spectrum::log_uniform(128, 5e5);
+    expect_spectrum(sliding.spectrum, {plain.frequencies().begin(), plain.frequencies().end()}, 1);
+    EXPECT_EQ(sliding.rope_type, "default");
+    EXPECT_EQ(hf_rope(olmo, {.layer_type = "full_attention"}).rope_type, "yarn");
+  }
+}
+
+TEST(HfConfig, GemmaSaysItsConstants) {
+  for (const char* type : {"gemma", "gemma2", "gemma3_text"}) {
+    const json config = {{"model_type", type},
+                         {"hidden_size", 3072},
+                         {"num_attention_heads", 16},
+                         {"rope_theta", 1e4}};
+    EXPECT_TRUE(rejects([&] { hf_rope(config); }, "config.head_dim", "nothing", "options"));
+    EXPECT_EQ(hf_rope(config, {.head_dim = 256}).spectrum.rotary_dim(), 256);
+  }
+  json config = {{"model_type", "gemma3_text"}, {"head_dim", 256}, {"rope_theta", 1e6}};
+  EXPECT_TRUE(rejects([&] { hf_rope(config, {.layer_type = "sliding_attention"}); },
+                      "config.rope_local_base_freq", "nothing", "base"));
+  EXPECT_NO_THROW(hf_rope(config, {.layer_type = "full_attention"}));
+  config["model_type"] = "gemma4_text";
+  config["global_head_dim"] = 512;
+  EXPECT_EQ(hf_rope(config, {.layer_type = "full_attention"}).spectrum.rotary_dim(), 512);
+  EXPECT_EQ(hf_rope(config, {.layer_type = "sliding_attention"}).spectrum.rotary_dim(), 256);
+}
+
+TEST(HfConfig, OtherFieldsOfTheModel) {
+  const auto with = [](json more) {
+    json out = {{"head_dim", 64}, {"rope_theta", 1e4}};
+    out.update(more);
+    return out;
+  };
+  const auto refuses = [&](const char* key, const json& value) {
+    return rejects([&] { hf_rope(with({{key, value}})); }, std::string("config.") + key, "", "");
+  };
+  for (const char* kind : {"nope", "absolute", "alibi"}) {
+    EXPECT_TRUE(refuses("position_embedding_type", kind));
+  }
+  EXPECT_TRUE(refuses("alibi", true));
+  EXPECT_TRUE(refuses("rotary", false));
+  EXPECT_TRUE(refuses("rotary_scaling_factor", 2.0));
+  EXPECT_TRUE(refuses("use_dynamic_ntk", true));
+  EXPECT_NO_THROW(hf_rope(with({{"position_embedding_type", "rope"},
+                                {"alibi", false},
+                                {"rotary", true},
+                                {"rotary_scaling_factor", nullptr},
+                                {"use_dynamic_ntk", false}})));
+  EXPECT_NO_THROW(hf_rope(with({{"rotary_scaling_factor", 1.0}})));
+  for (const char* key : {"rope_pct", "rotary_emb_fraction"}) {
+    EXPECT_EQ(hf_rope(with({{key, 0.25}})).spectrum.rotary_dim(), 16) << key;
+    EXPECT_TRUE(rejects(
+        [&] {
+          hf_rope(with({{key, 0.25}, {"rotary_pct", 0.5}}));
+        },
+        key, "0.25", "rotary_pct = 0.5"));
+  }
+  // DeepSeek-OCR has DeepSeek's fields, but neither its latent attention nor its pairing.
+  for (const json& plain :
+       {json{{"qk_rope_head_dim", 0}, {"use_mla", false}}, json{{"qk_rope_head_dim", 0}},
+        json::object(), json{{"qk_rope_head_dim", 32}, {"use_mla", false}}}) {
+    json config = with(plain);
+    config["model_type"] = "deepseek_v2";
+    config["qk_nope_head_dim"] = 128;
+    EXPECT_EQ(hf_rope(config).spectrum.rotary_dim(), 64);
+    EXPECT_EQ(hf_rope(config).slice.begin, 0);
+    EXPECT_EQ(hf_rope(config).pairing, Pairing::half_split);
+  }
+  const json latent = {{"model_type", "deepseek_v2"}, {"qk_rope_head_dim", 32}};
+  EXPECT_EQ(hf_rope(with(latent)).pairing, Pairing::interleaved);
+  const json mrope = {{"rope_type", "mrope"}, {"mrope_section", {8, 12, 12}}};
+  EXPECT_EQ(hf_rope(with({{"rope_scaling", mrope}})).rope_type, "default");
+  for (const char* type : {"olmo3", "qwen2_5_vl", "glm4_moe", "ministral3"}) {
+    EXPECT_EQ(hf_rope(with({{"model_type", type}})).pairing, Pairing::half_split) << type;
+  }
+  const json yarn = {{"rope_type", "yarn"}, {"factor", 4.0}, {"finetuned", true}};
+  EXPECT_NO_THROW(hf_rope(config_of(yarn, 1e4, 64, 4096, false)));
 }
 
 // A message shows what it got, but neither all of it nor bytes that are no text.

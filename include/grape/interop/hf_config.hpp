@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +13,7 @@
 #include "grape/core/scalar.hpp"
 #include "grape/generator/canonical_planes.hpp"
 #include "grape/interop/detail/hf_dimensions.hpp"
+#include "grape/interop/detail/hf_model.hpp"
 #include "grape/interop/detail/hf_object.hpp"
 #include "grape/interop/detail/hf_spectrum.hpp"
 #include "grape/spectrum/detail/check.hpp"
@@ -32,7 +30,8 @@ struct HfRopeOptions {
   /// n, the tokens that are in play; wanted by "dynamic" and "longrope", whose frequencies depend
   /// on it, and ignored by the others.
   Index sequence_length = 0;
-  /// Of models whose layers differ: "full_attention", "sliding_attention", ...
+  /// Of models whose layers differ: "full_attention", "sliding_attention", ...; one of layer_types
+  /// where the config has that list.
   std::string layer_type{};
   /// Replaces the head_dim that the config gives; 0 keeps it (models whose layers differ there).
   Index head_dim = 0;
@@ -100,7 +99,8 @@ inline std::optional<HfObject> hf_rope_object(const HfObject& config,
 inline std::string hf_rope_type(const HfObject& rope) {
   const std::optional<std::string> now = rope.string("rope_type"), old = rope.string("type");
   // transformers saved Qwen2-VL's "mrope" beside a rope_type of "default".
-  const bool mrope = old == "mrope" && (!now || *now == "default");
+  const auto plain = [](const auto& x) { return !x || *x == "default" || *x == "mrope"; };
+  const bool mrope = plain(now) && plain(old) && (now == "mrope" || old == "mrope");
   if (now && old && *now != *old && !mrope) {
     fail(rope.path("type"), hf_quoted(*old), text("rope_type, ", hf_quoted(*now)));
   }
@@ -120,28 +120,11 @@ inline std::string hf_rope_type(const HfObject& rope) {
   return type;
 }
 
-inline std::optional<Pairing> hf_pairing(const HfObject& config) {
-  const std::string type = config.string("model_type").value_or("");
-  const auto is = [&](std::string_view s) { return s == type; };
-  constexpr std::string_view kInterleaved[] = {
-      "codegen", "cohere", "cohere2", "deepseek_v2", "deepseek_v3", "ernie4_5",
-      "glm",     "glm4",   "gptj",    "helium",      "llama4_text"};
-  constexpr std::string_view kHalfSplit[] = {
-      "falcon", "gemma",     "gemma2",  "gemma3_text", "gpt_neox", "gpt_oss",  "granite",
-      "llama",  "mistral",   "mixtral", "olmo",        "olmo2",    "phi",      "phi3",
-      "qwen2",  "qwen2_moe", "qwen3",   "qwen3_moe",   "smollm3",  "stablelm", "starcoder2"};
-  if (std::any_of(std::begin(kInterleaved), std::end(kInterleaved), is)) {
-    return config.boolean("rope_interleave", true) ? Pairing::interleaved : Pairing::half_split;
-  }
-  if (std::any_of(std::begin(kHalfSplit), std::end(kHalfSplit), is)) return Pairing::half_split;
-  return std::nullopt;
-}
-
 /// Frequency sets that old configs put beside the object: Gemma 3's base of the sliding layers.
 inline std::optional<HfNamed<double>> hf_local_base(const HfObject& config,
                                                     const HfRopeOptions& options) {
   auto base = hf_agreed<double>({{config, "rope_local_base_freq"}});
-  if (!base || config.find("rope_parameters") != nullptr) return std::nullopt;
+  if (!base || hf_per_layer(config)) return std::nullopt;
   if (options.layer_type == "sliding_attention") return base;
   if (options.layer_type == "full_attention") return std::nullopt;
   fail("options.layer_type", hf_quoted(options.layer_type),
@@ -209,8 +192,16 @@ inline void hf_latent(const HfObject& config, const HfRopeContext& c, HfRope& ou
 /// Hugging Face's code takes instead is taken. The base has no such default: it is rope_theta (or
 /// its old name rotary_emb_base), and a config that is older than the field means 10000, or what
 /// the model's own code says; put it in. The part of the head that turns is partial_rotary_factor
-/// (old: rotary_pct) of it, or rotary_dim, or all. Names of one thing may stand beside one another
-/// if they agree.
+/// (old: rotary_pct, rope_pct, rotary_emb_fraction) of it, or rotary_dim, or all. Names of one
+/// thing may stand beside one another if they agree.
+///
+/// OLMo 3 scales its full attention alone: with layer_type "sliding_attention" its spectrum is the
+/// plain one. Gemma 4's full attention has heads of global_head_dim.
+///
+/// Throws ArgumentError for models that say that they have no RoPE (position_embedding_type, alibi,
+/// rotary), for a scaling outside of the object (rotary_scaling_factor, use_dynamic_ntk), for a
+/// layer_type that is not among the config's, and for a Gemma without head_dim or, where the
+/// sliding layers are asked for, rope_local_base_freq: their code has constants for them.
 ///
 /// Throws ArgumentError, which names the field by its path (`config.rope_scaling.factor`), for a
 /// rope_type or key of the object that is not known, for fields that are missing, of the wrong
@@ -218,23 +209,31 @@ inline void hf_latent(const HfObject& config, const HfRopeContext& c, HfRope& ou
 inline HfRope hf_rope(const nlohmann::json& json, const HfRopeOptions& options = {}) {
   const detail::HfObject config(json, "config");
   const nlohmann::json none = nlohmann::json::object();
+  detail::hf_check_rotary(config);
+  detail::hf_check_layer_type(config, options.layer_type);
   std::optional<detail::HfNamed<double>> local_base = detail::hf_local_base(config, options);
   std::optional<detail::HfObject> found;
   if (!local_base) found = detail::hf_rope_object(config, options);
   const bool scaled = found && !found->empty();
-  const detail::HfObject rope = scaled ? *found : detail::HfObject(none, "config.rope_scaling");
-  const std::string type = scaled ? detail::hf_rope_type(rope) : "default";
-
-  const detail::HfRotaryPart part = detail::hf_rotary_part(config, rope, options.head_dim);
+  const detail::HfObject nothing(none, "config.rope_scaling");
+  const detail::HfObject said = scaled ? *found : nothing;
+  const detail::HfRotaryPart part =
+      detail::hf_rotary_part(config, said, options.head_dim, options.layer_type);
+  detail::HfNamed<double> base = detail::hf_base(config, said, std::move(local_base));
+  // OLMo 3's sliding layers take base and size from the object, but not the scaling.
+  const bool unscaled = options.layer_type == "sliding_attention" &&
+                        config.string("model_type") == "olmo3" && !detail::hf_per_layer(config);
+  const detail::HfObject rope = unscaled ? nothing : said;
+  const std::string type = scaled && !unscaled ? detail::hf_rope_type(rope) : "default";
   const detail::HfRopeContext context{config, rope, options.sequence_length, part.rotary_dim,
-                                      detail::hf_base(config, rope, std::move(local_base))};
+                                      std::move(base)};
   const auto spectrum_of = [&] {
     return type == "proportional" ? detail::hf_proportional(context, part)
                                   : detail::hf_spectrum(type, context);
   };
   HfRope out{.spectrum = spectrum_of(), .slice = {}, .pairing = detail::hf_pairing(config)};
   out.rope_type = type;
-  if (config.find("qk_rope_head_dim") != nullptr) detail::hf_latent(config, context, out);
+  if (detail::hf_latent_dim(config)) detail::hf_latent(config, context, out);
   if (rope.find("mrope_section") != nullptr) {
     out.mrope_section = detail::hf_sections(rope, out.spectrum.planes());
     out.mrope_interleaved = rope.boolean("mrope_interleaved", false);

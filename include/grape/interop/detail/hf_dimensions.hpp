@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "grape/core/error.hpp"
@@ -20,11 +21,27 @@ inline void hf_check_dim(const HfNamed<Index>& dim) {
   }
 }
 
+/// qk_rope_head_dim of multi-head latent attention; empty where a config has the field but not that
+/// attention: it is 0, or use_mla is false.
+inline std::optional<HfNamed<Index>> hf_latent_dim(const HfObject& config) {
+  auto dim = hf_agreed<Index>({{config, "qk_rope_head_dim"}});
+  if (dim && (dim->value == 0 || !config.boolean("use_mla", true))) return std::nullopt;
+  return dim;
+}
+
 /// The head_dim whose coordinates rotary_dim counts in; `replaced` is HfRopeOptions::head_dim.
-inline HfNamed<Index> hf_head_dim(const HfObject& config, Index replaced) {
+inline HfNamed<Index> hf_head_dim(const HfObject& config, Index replaced,
+                                  const std::string& layer_type) {
   if (replaced != 0) return {replaced, "options.head_dim"};
-  for (const char* key : {"qk_rope_head_dim", "head_dim"}) {
-    if (auto dim = hf_agreed<Index>({{config, key}})) return *std::move(dim);
+  if (auto dim = hf_latent_dim(config)) return *std::move(dim);
+  if (layer_type == "full_attention") {  // Gemma 4, whose head_dim is that of the sliding layers
+    if (auto dim = hf_agreed<Index>({{config, "global_head_dim"}})) return *std::move(dim);
+  }
+  if (auto dim = hf_agreed<Index>({{config, "head_dim"}})) return *std::move(dim);
+  const std::string type = config.string("model_type").value_or("");
+  if (type == "gemma" || type == "gemma2" || type == "gemma3_text") {
+    // Their default is a constant of the model's code, not hidden_size / num_attention_heads.
+    fail("config.head_dim", "nothing", "head_dim in the config or options");
   }
   const auto hidden = hf_agreed<Index>({{config, "hidden_size"}, {config, "n_embd"}});
   const auto heads = hf_agreed<Index>({{config, "num_attention_heads"}, {config, "n_head"}});
@@ -44,12 +61,17 @@ struct HfRotaryPart {
   std::optional<HfNamed<double>> share;  ///< in (0, 1], where the config says one
 };
 
-/// From partial_rotary_factor, its old name rotary_pct and rotary_dim, which must agree.
-inline HfRotaryPart hf_rotary_part(const HfObject& config, const HfObject& rope, Index replaced) {
-  HfNamed<Index> head_dim = hf_head_dim(config, replaced);
+/// From partial_rotary_factor, its other names (rotary_pct, rope_pct, rotary_emb_fraction) and
+/// rotary_dim, which must agree.
+inline HfRotaryPart hf_rotary_part(const HfObject& config, const HfObject& rope, Index replaced,
+                                   const std::string& layer_type) {
+  HfNamed<Index> head_dim = hf_head_dim(config, replaced, layer_type);
   hf_check_dim(head_dim);
-  auto share = hf_agreed<double>(
-      {{rope, "partial_rotary_factor"}, {config, "partial_rotary_factor"}, {config, "rotary_pct"}});
+  auto share = hf_agreed<double>({{rope, "partial_rotary_factor"},
+                                  {config, "partial_rotary_factor"},
+                                  {config, "rotary_pct"},
+                                  {config, "rope_pct"},
+                                  {config, "rotary_emb_fraction"}});
   auto rotary_dim = hf_agreed<Index>({{config, "rotary_dim"}});
   if (share && !(share->value > 0 && share->value <= 1)) {
     fail(share->path, text(share->value), "a value in (0, 1]");

@@ -100,8 +100,10 @@ inline Spectrum hf_dynamic(const HfRopeContext& c) {
 }
 
 inline Spectrum hf_yarn(const HfRopeContext& c) {
-  c.rope.check_keys("yarn", {"factor", "original_max_position_embeddings", "attention_factor",
-                             "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate"});
+  c.rope.check_keys("yarn",
+                    {"factor", "original_max_position_embeddings", "attention_factor", "beta_fast",
+                     "beta_slow", "mscale", "mscale_all_dim", "truncate", "finetuned"});
+  c.rope.boolean("finetuned", true);  // of how the checkpoint was made; no formula reads it
   if (c.base.value <= 1) fail(c.base.path, text(c.base.value), "a value > 1");
   spectrum::YarnOptions o;
   o.factor = c.factor();
@@ -132,9 +134,9 @@ inline Spectrum hf_llama3(const HfRopeContext& c) {
   const double low = c.rope.needed_number("low_freq_factor");
   const double high = c.rope.needed_number("high_freq_factor");
   check_positive(c.rope.path("low_freq_factor"), low);
-  if (!is_finite(high) || high <= low) {
+  if (!is_finite(high) || high < low) {
     fail(c.rope.path("high_freq_factor"), text(high),
-         text("a finite value > low_freq_factor = ", low));
+         text("a finite value >= low_freq_factor = ", low));
   }
   return spectrum::llama3(c.rotary_dim.value, c.base.value,
                           {.factor = c.factor(),
