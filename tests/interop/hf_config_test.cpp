@@ -443,6 +443,8 @@ TEST(HfConfig, RangesAreThoseOfTheFields) {
                  {"high_freq_factor", 4},
                  {"original_max_position_embeddings", 100}};
   EXPECT_TRUE(refuses(llama3, "high_freq_factor", "4", ">= low_freq_factor = 5"));
+  llama3["low_freq_factor"] = 4;  // equal, as in Llama 4
+  EXPECT_NO_THROW(hf_rope(config_of(llama3, 1e4, 64, 4096, false)));
   llama3["low_freq_factor"] = 0;
   EXPECT_TRUE(refuses(llama3, "low_freq_factor", "0", "> 0"));
   json longrope = {{"rope_type", "longrope"},
@@ -498,6 +500,12 @@ TEST(HfConfig, GemmaSaysItsConstants) {
   EXPECT_TRUE(rejects([&] { hf_rope(config, {.layer_type = "sliding_attention"}); },
                       "config.rope_local_base_freq", "nothing", "base"));
   EXPECT_NO_THROW(hf_rope(config, {.layer_type = "full_attention"}));
+  json flat = config;  // one object beside the base of the sliding layers
+  flat["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 8.0}};
+  flat["rope_local_base_freq"] = 1e4;
+  EXPECT_DOUBLE_EQ(hf_rope(flat, {.layer_type = "sliding_attention"}).spectrum(0, 64),
+                   std::pow(1e4, -0.5));
+  EXPECT_DOUBLE_EQ(hf_rope(flat, {.layer_type = "full_attention"}).spectrum(0, 0), 1.0 / 8);
   config["model_type"] = "gemma4_text";
   config["global_head_dim"] = 512;
   EXPECT_EQ(hf_rope(config, {.layer_type = "full_attention"}).spectrum.rotary_dim(), 512);
@@ -549,7 +557,9 @@ TEST(HfConfig, OtherFieldsOfTheModel) {
   EXPECT_EQ(hf_rope(with(latent)).pairing, Pairing::interleaved);
   const json mrope = {{"rope_type", "mrope"}, {"mrope_section", {8, 12, 12}}};
   EXPECT_EQ(hf_rope(with({{"rope_scaling", mrope}})).rope_type, "default");
-  for (const char* type : {"olmo3", "qwen2_5_vl", "glm4_moe", "ministral3"}) {
+  for (const char* type :
+       {"qwen2_vl", "qwen2_5_vl", "qwen2_5_vl_text", "qwen2_vl_text", "qwen3_vl_text", "qwen3_next",
+        "olmo3", "olmoe", "phimoe", "gemma3n_text", "gemma4_text", "glm4_moe", "ministral3"}) {
     EXPECT_EQ(hf_rope(with({{"model_type", type}})).pairing, Pairing::half_split) << type;
   }
   const json yarn = {{"rope_type", "yarn"}, {"factor", 4.0}, {"finetuned", true}};
