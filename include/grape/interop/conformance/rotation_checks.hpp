@@ -212,7 +212,7 @@ class RotationChecks {
   }
 
   /// What a check of larger positions says, once angles were found to be of floats.
-  std::string of_angles(std::string what) const {
+  std::string of_angles(const std::string& what) const {
     return float_angles_ ? what + kFloatAngles : what;
   }
 
