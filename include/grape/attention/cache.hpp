@@ -30,11 +30,7 @@ void check_raw_rotations(const KeyValueCache<T, CachedKeys::raw>& cache,
     fail("key_rotation", "none beside a rotation of the queries",
          "the rotation of the raw keys, or keys_rotated");
   }
-  if (options.keys_rotated)
-    fail("key_rotation", "a rotation beside keys_rotated", "one of the two");
-  if (options.rotation == nullptr) {
-    fail("key_rotation", "a rotation without one of the queries", "a `rotation` beside it");
-  }
+  check_key_rotation(options);
   const RotationAction<A>& action = *options.key_rotation;
   check_equal("key_rotation seq", action.seq(), cache.size(), "tokens of the cache");
   if (action.batch() != 1) {

@@ -107,6 +107,18 @@ AttentionPlan<A> plan_attention(const TensorView<const T>& q, Index keys, Index 
           options.skip_below};
 }
 
+/// Keys come with a rotation of their own only beside one of the queries.
+template <class A>
+void check_key_rotation(const AttendOptions<A>& options) {
+  if (options.key_rotation == nullptr) return;
+  if (options.keys_rotated) {
+    fail("key_rotation", "a rotation beside keys_rotated", "one of the two");
+  }
+  if (options.rotation == nullptr) {
+    fail("key_rotation", "a rotation without one of the queries", "a `rotation` beside it");
+  }
+}
+
 /// The rotations of queries and keys, null where there is none.
 template <class A>
 struct Rotations {
@@ -117,13 +129,8 @@ struct Rotations {
 template <class T, class A>
 Rotations<A> plan_rotations(const TensorView<const T>& q, const TensorView<const T>& k,
                             const AttendOptions<A>& options) {
+  check_key_rotation(options);
   Rotations<A> r{options.rotation, options.key_rotation};
-  if (options.keys_rotated && r.keys != nullptr) {
-    fail("key_rotation", "a rotation beside keys_rotated", "one of the two");
-  }
-  if (r.queries == nullptr && r.keys != nullptr) {
-    fail("key_rotation", "a rotation without one of the queries", "a `rotation` beside it");
-  }
   if (r.queries == nullptr) return r;
   check_rotation(*r.queries, q, "q");
   if (options.keys_rotated) return r;
