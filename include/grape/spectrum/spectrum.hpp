@@ -8,6 +8,7 @@
 
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
+#include "grape/spectrum/detail/check.hpp"
 
 namespace grape::inline v0 {
 
@@ -74,12 +75,7 @@ class Spectrum {
                      "a finite frequency below 2^63 in magnitude");
       }
     }
-    // Its square and the inverse of that must be floats.
-    if (!detail::is_finite(attention_factor) || attention_factor < 1e-18 ||
-        attention_factor > 1e18) {
-      detail::fail("attention_factor", detail::text(attention_factor),
-                   "a finite value in [1e-18, 1e18]");
-    }
+    detail::check_attention_factor("attention_factor", attention_factor);
   }
 
   std::vector<double> frequencies_;

@@ -70,9 +70,7 @@ struct HfRopeContext {
   }
   std::optional<double> attention_factor(const std::string& key) const {
     const std::optional<double> x = rope.number(key);
-    if (x && !(*x >= 1e-18 && *x <= 1e18)) {
-      fail(rope.path(key), text(*x), "a finite value in [1e-18, 1e18]");
-    }
+    if (x) check_attention_factor(rope.path(key), *x);
     return x;
   }
 };

@@ -6,7 +6,7 @@
 #include "grape/core/error.hpp"
 #include "grape/core/scalar.hpp"
 
-/// Checks that several scaled spectra share. NaN is looked for first and in the bits, so that
+/// Checks that spectra share. NaN is looked for first and in the bits, so that
 /// -ffast-math cannot lose it.
 namespace grape::inline v0 {
 namespace detail {
@@ -15,6 +15,13 @@ namespace detail {
 inline void check_scale_factor(double factor, std::string_view argument = "factor") {
   if (!is_finite(factor) || factor < 1) {
     fail(argument, text(factor), "a finite value >= 1 (new context / trained context)");
+  }
+}
+
+/// Its square and the inverse of that must be floats.
+inline void check_attention_factor(std::string_view argument, double factor) {
+  if (!is_finite(factor) || factor < 1e-18 || factor > 1e18) {
+    fail(argument, text(factor), "a finite value in [1e-18, 1e18]");
   }
 }
 
